@@ -1,0 +1,72 @@
+import { spawn } from "node:child_process";
+import { constants } from "node:os";
+
+const signals = ["SIGINT", "SIGTERM", "SIGHUP"];
+
+// npm passes on a signal that the whole process group has already had: copies within this time are one.
+const sameSignalMs = 500;
+
+// How often to see whether npm is still there; a server that outlives it by a second harms nobody.
+const parentCheckMs = 1000;
+
+/**
+ * Runs a program to its end and resolves to `{ code, signal, exitCode }`: its exit code (128 + n when
+ * signal n ended it), the signal that this process was sent meanwhile, if any, and the exit code that
+ * stands for that one. Signals are passed on. Rejects when the program cannot be started at all.
+ */
+export function follow(program, args, { onStart, onOutput, timeoutMs, ...options }) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, options);
+    const received = passSignals(child);
+    if (child.pid) onStart?.(child.pid);
+    const parentCheck = watchParent(child);
+    const timer = timeoutMs && setTimeout(() => child.kill("SIGTERM"), timeoutMs);
+    const settle = (finish) => {
+      clearTimeout(timer);
+      clearInterval(parentCheck);
+      received.stop();
+      finish();
+    };
+    if (onOutput) for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", onOutput);
+    child.once("error", (error) => settle(() => reject(error)));
+    child.once("close", (code, endedBy) => {
+      const { signal } = received;
+      settle(() => resolve({ code: code ?? exitCodeOf(endedBy), signal, exitCode: signal && exitCodeOf(signal) }));
+    });
+  });
+}
+
+function exitCodeOf(signal) {
+  return 128 + constants.signals[signal];
+}
+
+/** Passes signals on to the child until `stop()`, and remembers the first. */
+function passSignals(child) {
+  // On a terminal Ctrl-C reaches the child without us; a second one would mean "stop at once".
+  const terminal = process.stdin.isTTY || process.stdout.isTTY || process.stderr.isTTY;
+  const last = {};
+  const pass = (signal) => {
+    received.signal ??= signal;
+    const now = Date.now();
+    const repeated = now - (last[signal] ?? 0) < sameSignalMs;
+    last[signal] = now;
+    if (!repeated && !(terminal && signal === "SIGINT")) child.kill(signal);
+  };
+  const received = {
+    signal: undefined,
+    stop: () => {
+      for (const signal of signals) process.off(signal, pass);
+    },
+  };
+  for (const signal of signals) process.on(signal, pass);
+  return received;
+}
+
+/** Ends the child when npm, which started us, was killed outright and could pass nothing on. */
+function watchParent(child) {
+  if (!process.env.npm_lifecycle_event) return undefined;
+  const parent = process.ppid;
+  return setInterval(() => {
+    if (process.ppid !== parent) child.kill("SIGTERM");
+  }, parentCheckMs).unref();
+}
