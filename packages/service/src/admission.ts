@@ -1,0 +1,88 @@
+import { Fault } from "./fault.ts";
+import { toFault } from "./to-fault.ts";
+
+/** The bounds of an Admission. */
+export interface AdmissionOptions {
+  /** Slots: how many holders at once. */
+  running: number;
+  /** How many callers may wait for a slot; a further one is refused. */
+  waiting: number;
+  /** What refused callers are told to wait, in seconds. Default 1. */
+  retryAfterS?: number;
+}
+
+interface Waiter {
+  admit: () => void;
+}
+
+/** A semaphore with a short, first-come queue: work beyond both bounds is refused at once instead of piling up. */
+export class Admission {
+  readonly #options: AdmissionOptions;
+  readonly #waiters: Waiter[] = [];
+  #running = 0;
+
+  constructor(options: AdmissionOptions) {
+    if (!(options.running >= 1 && options.waiting >= 0)) throw new RangeError("Admission needs at least one slot.");
+    this.#options = options;
+  }
+
+  /** Slots taken. */
+  get running(): number {
+    return this.#running;
+  }
+
+  /** Callers in the queue. */
+  get waiting(): number {
+    return this.#waiters.length;
+  }
+
+  /**
+   * Waits for a slot and returns it; disposing it frees it, once. Throws a Fault: `overloaded` when the queue is full,
+   * or the reason of the signal when it aborts first.
+   */
+  async acquire(signal?: AbortSignal): Promise<Disposable> {
+    if (signal?.aborted) throw toFault(signal.reason);
+    if (this.#running < this.#options.running) {
+      this.#running++;
+      return this.#slot();
+    }
+    if (this.#waiters.length >= this.#options.waiting) {
+      throw new Fault("overloaded", "The service is at capacity; try again shortly.", {
+        retryAfterS: this.#options.retryAfterS ?? 1,
+      });
+    }
+    await this.#turn(signal);
+    return this.#slot();
+  }
+
+  // Resolves owning a slot: the one who frees it passes it on without lowering the count.
+  #turn(signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const waiter: Waiter = {
+        admit: () => {
+          signal?.removeEventListener("abort", onAbort);
+          resolve();
+        },
+      };
+      const onAbort = () => {
+        this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
+        reject(toFault(signal?.reason));
+      };
+      this.#waiters.push(waiter);
+      signal?.addEventListener("abort", onAbort, { once: true });
+    });
+  }
+
+  #slot(): Disposable {
+    let freed = false;
+    return {
+      [Symbol.dispose]: () => {
+        if (freed) return;
+        freed = true;
+        const next = this.#waiters.shift();
+        if (next === undefined) this.#running--;
+        else next.admit();
+      },
+    };
+  }
+}

@@ -1,0 +1,116 @@
+import { create, type DescMethod, type MessageInitShape } from "@bufbuild/protobuf";
+import {
+  type Client as Channel,
+  type CallOptions as ChannelCallOptions,
+  type ClientReadableStream,
+  Metadata,
+} from "@grpc/grpc-js";
+import { Fault } from "./fault.ts";
+import type { CallOptions } from "./grpc-client.ts";
+import { methodDefinition } from "./grpc-method.ts";
+import { toFault } from "./to-fault.ts";
+
+type ResolvedOptions = CallOptions & { deadlineMs: number };
+
+/** Makes one unary call. Rejects with a Fault. */
+export function unaryCall(
+  channel: Channel,
+  method: DescMethod,
+  request: object,
+  options: ResolvedOptions,
+): Promise<object> {
+  const definition = methodDefinition(method);
+  const { signal } = options;
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(toFault(signal.reason));
+    const call = channel.makeUnaryRequest(
+      definition.path,
+      definition.requestSerialize,
+      definition.responseDeserialize,
+      requestOf(method, request),
+      metadataOf(options),
+      channelOptionsOf(options),
+      (error, response) => {
+        signal?.removeEventListener("abort", cancel);
+        if (error !== null) reject(toFault(signal?.aborted ? signal.reason : error));
+        else if (response === undefined) reject(new Fault("internal", "A service sent no answer."));
+        else resolve(response);
+      },
+    );
+    const cancel = () => call.cancel();
+    signal?.addEventListener("abort", cancel, { once: true });
+  });
+}
+
+/** Makes one server-streaming call for each iteration. At most 16 messages wait unread, grpc-js asks for no more. */
+export function streamingCall(
+  channel: Channel,
+  method: DescMethod,
+  request: object,
+  options: ResolvedOptions,
+): AsyncIterable<object> {
+  return {
+    [Symbol.asyncIterator]() {
+      if (options.signal?.aborted) return failing(toFault(options.signal.reason));
+      const definition = methodDefinition(method);
+      const call = channel.makeServerStreamRequest(
+        definition.path,
+        definition.requestSerialize,
+        definition.responseDeserialize,
+        requestOf(method, request),
+        metadataOf(options),
+        channelOptionsOf(options),
+      );
+      return responses(call, options.signal);
+    },
+  };
+}
+
+function responses(call: ClientReadableStream<object>, signal: AbortSignal | undefined): AsyncIterator<object> {
+  const messages = call[Symbol.asyncIterator]();
+  let returned = false;
+  const cancel = () => call.cancel();
+  signal?.addEventListener("abort", cancel, { once: true });
+  // The iterator reports the status; without a listener of its own, one that comes after the iteration would crash.
+  call.on("error", () => {});
+  const finish = () => signal?.removeEventListener("abort", cancel);
+  return {
+    async next() {
+      try {
+        const result = await messages.next();
+        if (result.done) finish();
+        return result;
+      } catch (error) {
+        finish();
+        if (returned) return { done: true, value: undefined };
+        throw toFault(signal?.aborted ? signal.reason : error);
+      }
+    },
+    // Not an async generator's return, which would wait for a pending next: cancelling is what ends that wait.
+    async return() {
+      returned = true;
+      finish();
+      call.cancel();
+      await messages.return?.().catch(() => {});
+      return { done: true, value: undefined };
+    },
+  };
+}
+
+function failing(fault: Fault): AsyncIterator<object> {
+  return { next: () => Promise.reject(fault) };
+}
+
+function requestOf(method: DescMethod, request: object): object {
+  return create(method.input, request as MessageInitShape<typeof method.input>);
+}
+
+function metadataOf(options: CallOptions): Metadata {
+  const metadata = new Metadata();
+  for (const [key, value] of Object.entries(options.metadata ?? {})) metadata.set(key, value);
+  return metadata;
+}
+
+function channelOptionsOf({ deadlineMs }: ResolvedOptions): ChannelCallOptions {
+  return Number.isFinite(deadlineMs) ? { deadline: Date.now() + deadlineMs } : {};
+}
