@@ -31,3 +31,11 @@ export { Health } from "./health.ts";
 export { type RunOptions, run } from "./lifecycle.ts";
 export { createLogger, type Logger, type LogLevel, logLevels } from "./log.ts";
 export { toFault } from "./to-fault.ts";
+export { type WorkerCallOptions, WorkerClient, type WorkerClientOptions } from "./worker-client.ts";
+export {
+  serveWorker,
+  transferring,
+  type WorkerCallContext,
+  type WorkerMethods,
+  type WorkerService,
+} from "./worker-server.ts";

@@ -1,0 +1,12 @@
+/** The vision features of one picture. Treat it as read-only and never transfer its buffer: stores share it. */
+export interface Embedding {
+  /** [image tokens, hidden size]. */
+  readonly dims: readonly [number, number];
+  /** Row-major, dims[0] * dims[1] numbers. */
+  readonly data: Float32Array<ArrayBuffer>;
+}
+
+/** Tells whether the data has as many numbers as the dims say; a transferred buffer has none. */
+export function isWhole({ dims: [rows, width], data }: Embedding): boolean {
+  return rows > 0 && width > 0 && data.length === rows * width;
+}

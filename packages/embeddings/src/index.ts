@@ -1,0 +1,14 @@
+export { type Alias, AliasMap, type AliasParts, aliasName } from "./alias.ts";
+export { type Decoded, type DecodeProblem, decode, encode, headerBytes } from "./codec.ts";
+export { type Embedding, isWhole } from "./embedding.ts";
+export {
+  type EmbeddingDtype,
+  embeddingKey,
+  embeddingKeyCharactersMax,
+  isEmbeddingKey,
+  type KeyParts,
+  tenantSalt,
+} from "./key.ts";
+export { MemoryStore, type MemoryStoreCounters, type MemoryStoreOptions } from "./memory-store.ts";
+export { type Landing, SingleFlight } from "./single-flight.ts";
+export type { EmbeddingStore } from "./store.ts";

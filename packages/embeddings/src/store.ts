@@ -1,0 +1,13 @@
+import type { Embedding } from "./embedding.ts";
+
+/** Keeps embeddings by key. A store may forget at any time, so a miss is always a valid answer. */
+export interface EmbeddingStore extends AsyncDisposable {
+  /** The embedding under the key, or undefined; never a value that does not verify. */
+  get(key: string, signal?: AbortSignal): Promise<Embedding | undefined>;
+  /** Keeps an embedding, replacing what the key held. A store that cannot keep it drops it without an error. */
+  put(key: string, embedding: Embedding): Promise<void>;
+  /** Tells whether `get` would find the key, without the cost of the value. */
+  has?(key: string, signal?: AbortSignal): Promise<boolean>;
+  /** Until when the key is expected to be found, Unix milliseconds; undefined when it is not held. */
+  expiresAtMs?(key: string): number | undefined;
+}
