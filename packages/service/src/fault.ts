@@ -69,9 +69,9 @@ export interface FaultOptions {
   /** The error behind this one, for logs; it never reaches a client. */
   cause?: unknown;
   /** What an operator should know and a client should not. It becomes the `message`, which logs show. */
-  internal?: string;
+  internal?: string | undefined;
   /** Seconds after which trying again makes sense. */
-  retryAfterS?: number;
+  retryAfterS?: number | undefined;
 }
 
 /** An error with two audiences: `code` and `detail` go to the client, `message` and `cause` only to logs. */

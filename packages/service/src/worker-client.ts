@@ -29,7 +29,7 @@ export interface WorkerCallOptions {
 interface PendingCall {
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: Error) => void;
-  readonly onEvent: ((event: unknown) => void) | undefined;
+  onEvent: ((event: unknown) => void) | undefined;
   readonly forgetSignal: () => void;
 }
 
@@ -53,10 +53,14 @@ export class WorkerClient<M extends WorkerMethods> implements AsyncDisposable {
     this.#options = options;
     let crash: Error | undefined;
     worker.on("message", (message: FromWorker) => this.#receive(message));
-    worker.on("messageerror", (error) => void this.#fail(error));
-    worker.on("error", (error) => {
-      crash = error as Error;
+    const onCrash = (error: unknown) => {
+      crash = error instanceof Error ? error : new Error(String(error));
       this.#fail(crash);
+    };
+    worker.on("error", onCrash);
+    worker.on("messageerror", (error) => {
+      onCrash(error);
+      void worker.terminate();
     });
     this.exited = new Promise((resolve) => {
       worker.once("exit", (code) => {
@@ -117,6 +121,9 @@ export class WorkerClient<M extends WorkerMethods> implements AsyncDisposable {
       const id = this.#nextId++;
       this.#post({ type: "call", id, method, payload }, transfer);
       const onAbort = () => {
+        // The call stays pending, silently, until the worker answers: only then is it free of it.
+        const call = this.#pending.get(id);
+        if (call !== undefined) call.onEvent = undefined;
         this.#post({ type: "cancel", id });
         reject(toFault(signal?.reason));
       };
@@ -145,7 +152,10 @@ export class WorkerClient<M extends WorkerMethods> implements AsyncDisposable {
     if (message.type === "ready" || message.type === "failed") return;
     const call = this.#pending.get(message.id);
     if (call === undefined) return;
-    if (message.type === "event") return call.onEvent?.(message.event);
+    if (message.type === "event") {
+      call.onEvent?.(message.event);
+      return;
+    }
     this.#pending.delete(message.id);
     call.forgetSignal();
     if (message.type === "result") call.resolve(message.value);
@@ -165,10 +175,12 @@ export class WorkerClient<M extends WorkerMethods> implements AsyncDisposable {
 function readiness(worker: Worker, exited: Promise<Error | undefined>, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-    worker.on("message", (message: FromWorker) => {
+    const onMessage = (message: FromWorker) => {
       if (message.type === "ready") resolve();
-      if (message.type === "failed") reject(fromWire(message.error));
-    });
-    exited.then((error) => reject(error ?? new Error("The worker ended before it was ready.")));
+      else if (message.type === "failed") reject(fromWire(message.error));
+      worker.off("message", onMessage);
+    };
+    worker.on("message", onMessage);
+    void exited.then((error) => reject(error ?? new Error("The worker ended before it was ready.")));
   });
 }
