@@ -1,0 +1,98 @@
+import { Fault } from "@florence/service";
+
+/**
+ * The bytes of all bodies that are in memory at one time. Reading takes from it as bytes arrive; the request gives
+ * everything back when it ends.
+ */
+export class HeldBytes {
+  readonly #max: number;
+  #held = 0;
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  /** An account for one request. Dispose it to give its bytes back. */
+  open(): HeldBytesAccount {
+    let taken = 0;
+    return {
+      take: (bytes) => {
+        if (this.#held + bytes > this.#max) {
+          throw new Fault("overloaded", "Too many pictures are being received. Try again shortly.", { retryAfterS: 1 });
+        }
+        this.#held += bytes;
+        taken += bytes;
+      },
+      [Symbol.dispose]: () => {
+        this.#held -= taken;
+        taken = 0;
+      },
+    };
+  }
+
+  get held(): number {
+    return this.#held;
+  }
+}
+
+export interface HeldBytesAccount extends Disposable {
+  /** Throws `overloaded` when all requests together would hold too much. */
+  take(bytes: number): void;
+}
+
+/**
+ * Reads a body to its end, at most `bytesMax` of it: a longer one is refused with `image_too_large` at its announced
+ * length, or where the limit is crossed when it announces none. Throws `signal`'s reason when it fires.
+ */
+export async function readBody(
+  request: Request,
+  bytesMax: number,
+  account: HeldBytesAccount,
+  signal: AbortSignal,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const announced = Number(request.headers.get("content-length") ?? 0);
+  if (announced > bytesMax) throw tooLarge(bytesMax);
+  if (request.body === null) return new Uint8Array(0);
+
+  const reader = request.body.getReader();
+  const stop = () => void reader.cancel(signal.reason).catch(() => {}); // The read below reports the abort.
+  signal.addEventListener("abort", stop, { once: true });
+  try {
+    const chunks: Uint8Array[] = [];
+    let length = 0;
+    for (;;) {
+      signal.throwIfAborted();
+      const { done, value } = await reader.read().catch((cause: unknown) => {
+        signal.throwIfAborted();
+        throw new Fault("cancelled", "The body ended before its end.", { cause });
+      });
+      if (done) break;
+      length += value.length;
+      if (length > bytesMax) throw tooLarge(bytesMax);
+      account.take(value.length);
+      chunks.push(value);
+    }
+    signal.throwIfAborted();
+    return concatenate(chunks, length);
+  } catch (error) {
+    stop();
+    throw error;
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+}
+
+/** A picture or body over its limit. */
+export function tooLarge(bytesMax: number): Fault {
+  return new Fault("image_too_large", `At most ${bytesMax} bytes are accepted here.`);
+}
+
+function concatenate(chunks: readonly Uint8Array[], length: number): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(length);
+  let offset = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, offset);
+    offset += chunk.length;
+  }
+  return whole;
+}

@@ -1,0 +1,64 @@
+import type { Logger } from "@florence/service";
+
+/** What goes with one request through the gateway: its id, its end, its log. */
+export interface Call extends Disposable {
+  readonly requestId: string;
+  /** Fires when the client goes away, the answer is given up, or the deadline has passed (then with a TimeoutError). */
+  readonly signal: AbortSignal;
+  readonly log: Logger;
+  /** Milliseconds since the request came in. */
+  elapsedMs(): number;
+  /** Milliseconds until the deadline, at least 1. */
+  remainingMs(): number;
+  /** For a call to a service: it ends with this one, at the latest at the same deadline. */
+  upstreamOptions(): { signal: AbortSignal; deadlineMs: number };
+  /** Gives the call up. */
+  abort(): void;
+  /** Rejects with the signal's reason when it fires first. */
+  sleep(ms: number): Promise<void>;
+}
+
+/** Begins a call of at most `deadlineMs`. Dispose it when the answer is complete. */
+export function beginCall(requestId: string, client: AbortSignal, deadlineMs: number, log: Logger): Call {
+  const begin = performance.now();
+  const controller = new AbortController();
+  const { signal } = controller;
+  // Runtimes give all kinds of reasons for a client that went away; inside there is one.
+  const onGone = () => controller.abort();
+  client.addEventListener("abort", onGone, { once: true });
+  if (client.aborted) onGone();
+  const timer = setTimeout(() => {
+    controller.abort(new DOMException("The deadline has passed.", "TimeoutError"));
+  }, deadlineMs);
+  const elapsedMs = () => performance.now() - begin;
+  const remainingMs = () => Math.max(1, deadlineMs - elapsedMs());
+  return {
+    requestId,
+    signal,
+    log,
+    elapsedMs,
+    remainingMs,
+    upstreamOptions: () => ({ signal, deadlineMs: remainingMs() }),
+    abort: () => controller.abort(),
+    sleep: (ms) => sleep(ms, signal),
+    [Symbol.dispose]: () => {
+      clearTimeout(timer);
+      client.removeEventListener("abort", onGone);
+    },
+  };
+}
+
+function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
+    const onAbort = () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener("abort", onAbort);
+      resolve();
+    }, ms);
+    signal.addEventListener("abort", onAbort, { once: true });
+  });
+}

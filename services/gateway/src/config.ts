@@ -1,0 +1,64 @@
+import { type Config, integer, logLevels, oneOf, readConfig, secret, text } from "@florence/service";
+import { defaultLimits, type Limits } from "./limits.ts";
+
+const bytesMax = 1024 ** 4;
+const hourMs = 3_600_000;
+
+/** Every variable that the gateway reads. */
+export const gatewayConfig = {
+  port: integer({
+    variable: "PORT",
+    help: "Port of the HTTP server; 0 picks a free one.",
+    default: 8080,
+    min: 0,
+    max: 65535,
+  }),
+  host: text({ help: "Address to listen on; a container needs 0.0.0.0.", default: "127.0.0.1" }),
+  encoder: text({
+    help: "host:port of the encoder; several, comma-separated, share the calls.",
+    default: "127.0.0.1:50051",
+  }),
+  decoder: text({
+    help: "host:port of the decoder; several, comma-separated, share the calls.",
+    default: "127.0.0.1:50052",
+  }),
+  idSecret: secret({
+    help: "16 bytes or more that seal image ids; the same in all gateways. Unset: random, so ids end with the process.",
+  }),
+  logLevel: oneOf(logLevels, { help: "Least severe lines that are logged.", default: "info" }),
+  drainMs: integer({
+    help: "How long calls may go on after a stop began, milliseconds.",
+    default: 30_000,
+    min: 0,
+    max: hourMs,
+  }),
+  uploadBytesMax: limit("uploadBytesMax", "Largest picture file, bytes.", 1, bytesMax),
+  bodyOverheadBytesMax: limit(
+    "bodyOverheadBytesMax",
+    "What a JSON or multipart body may hold beside its picture, bytes.",
+    1,
+    bytesMax,
+  ),
+  heldBytesMax: limit("heldBytesMax", "Bodies and fetched pictures held at one time, bytes.", 1, bytesMax),
+  requestsMax: limit("requestsMax", "Requests served at one time.", 1, 1e6, "FLORENCE_GATEWAY_REQUESTS_MAX"),
+  queueMax: limit("queueMax", "Requests that may wait for one of those places.", 0, 1e6, "FLORENCE_GATEWAY_QUEUE_MAX"),
+  tasksMax: limit("tasksMax", "Tasks in one call.", 1, 1000),
+  textCharactersMax: limit("textCharactersMax", "Characters of one task's text.", 1, 1e6),
+  newTokensMax: limit("newTokensMax", "Largest max_new_tokens.", 1, 1e6),
+  beamsMax: limit("beamsMax", "Largest num_beams.", 1, 100),
+  deadlineMs: limit("deadlineMs", "From a request's first byte to its answer's last, milliseconds.", 1, hourMs),
+  urlFetchMs: limit("urlFetchMs", "Fetching a picture by URL, milliseconds.", 1, hourMs),
+  urlRedirectsMax: limit("urlRedirectsMax", "Redirects followed for one picture.", 0, 20),
+};
+
+export type GatewayConfig = Config<typeof gatewayConfig>;
+
+/** Reads the gateway's configuration. Throws a ConfigError that names every unusable variable. */
+export function readGatewayConfig(env: Readonly<Record<string, string | undefined>>): GatewayConfig {
+  return readConfig(env, gatewayConfig);
+}
+
+/** A limit's default and reason stand in limits.ts. */
+function limit(name: keyof Limits, help: string, min: number, max: number, variable?: string) {
+  return integer({ help, default: defaultLimits[name], min, max, ...(variable !== undefined && { variable }) });
+}

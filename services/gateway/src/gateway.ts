@@ -1,0 +1,104 @@
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { getRequestListener } from "@hono/node-server";
+import { Decoder } from "@florence/proto/decoder";
+import { Encoder } from "@florence/proto/encoder";
+import { createClient, createLogger, Fault, type Logger, messageBytesMaxDefault } from "@florence/service";
+import { createGateway } from "./app.ts";
+import type { GatewayConfig } from "./config.ts";
+import { faultResponse } from "./problem.ts";
+import { createUrlFetch } from "./url-fetch.ts";
+
+export { createGateway, type Gateway, type GatewayParts } from "./app.ts";
+export { type GatewayConfig, gatewayConfig, readGatewayConfig } from "./config.ts";
+
+/** A listening gateway. Disposing it stops accepting, lets calls finish until the drain deadline, then cuts them. */
+export interface RunningGateway extends AsyncDisposable {
+  readonly url: string;
+  readonly port: number;
+}
+
+const MiB = 1024 * 1024;
+
+/** Starts the gateway on Node, with grpc-js towards the services. They need not be up yet. Throws when the port is taken. */
+export async function startGateway(
+  config: GatewayConfig,
+  log: Logger = createLogger({ name: "gateway", level: config.logLevel }),
+): Promise<RunningGateway> {
+  const stopping = new AbortController();
+  const clientOptions = {
+    deadlineMsDefault: config.deadlineMs,
+    // The request's envelope is far below a MiB.
+    messageBytesMax: Math.max(messageBytesMaxDefault, config.uploadBytesMax + MiB),
+  };
+  await using resources = new AsyncDisposableStack();
+  const encoder = resources.use(createClient(Encoder, addresses(config.encoder), clientOptions));
+  const decoder = resources.use(createClient(Decoder, addresses(config.decoder), clientOptions));
+  const app = createGateway({
+    encoder,
+    decoder,
+    log,
+    limits: config,
+    idSecret: config.idSecret && new TextEncoder().encode(config.idSecret.reveal()),
+    fetchUrl: createUrlFetch({ redirectsMax: config.urlRedirectsMax, timeoutMs: config.urlFetchMs }),
+    stopping: stopping.signal,
+  });
+  const server = createServer(
+    {
+      // A body may take as long as its call; the headers are small.
+      requestTimeout: config.deadlineMs,
+      headersTimeout: Math.min(config.deadlineMs, 10_000),
+      // Longer than the 60 s after which common proxies drop an idle connection, so that they do so first.
+      keepAliveTimeout: 65_000,
+    },
+    getRequestListener(app.fetch, {
+      // Other services may share this process; the global Request and Response stay what they are.
+      overrideGlobalObjects: false,
+      // What is thrown outside the application: a request without a usable host or target.
+      errorHandler: (cause) =>
+        faultResponse(
+          new Fault("body_invalid", "The request line or its host is malformed.", { cause }),
+          crypto.randomUUID(),
+        ),
+    }),
+  );
+  // Four times the requests served at once, for idle connections; past it a connection is refused, not kept.
+  server.maxConnections = 4 * (config.requestsMax + config.queueMax);
+  const port = await listen(server, config.port, config.host);
+  const url = `http://${urlHost(config.host)}:${port}`;
+  log.info({ url, encoder: config.encoder, decoder: config.decoder }, "gateway listening");
+  resources.defer(() => stop(server, config.drainMs));
+  resources.defer(() => stopping.abort());
+  const running = resources.move();
+  return { url, port, [Symbol.asyncDispose]: () => running.disposeAsync() };
+}
+
+function addresses(list: string): string[] {
+  return list
+    .split(",")
+    .map((address) => address.trim())
+    .filter((address) => address !== "");
+}
+
+function listen(server: Server, port: number, host: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, host, () => resolve((server.address() as AddressInfo).port));
+  });
+}
+
+/** What one would type to reach the address from this machine. */
+function urlHost(host: string): string {
+  if (["0.0.0.0", "::", "127.0.0.1", "::1"].includes(host)) return "localhost";
+  return host.includes(":") ? `[${host}]` : host;
+}
+
+async function stop(server: Server, drainMs: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  const cut = setTimeout(() => server.closeAllConnections(), drainMs);
+  // close() ends the connections that are idle now; those whose answer is still being sent become idle later.
+  const sweep = setInterval(() => server.closeIdleConnections(), 100);
+  await closed;
+  clearTimeout(cut);
+  clearInterval(sweep);
+}
