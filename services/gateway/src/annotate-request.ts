@@ -1,11 +1,11 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { EarlyStopping, type GenerationOptionsSchema } from "@florence/proto/decoder";
+import { Fault } from "@florence/service";
 import type { z } from "zod";
 import { type ReadContext, readForm } from "./forms.ts";
 import type { PictureSource } from "./picture.ts";
 import { callSchema, parseFields, uploadSchema } from "./schema.ts";
 import { type TaskRequest, toTaskRequest } from "./task-request.ts";
-import { Fault } from "@florence/service";
 
 /** A call about a picture, whichever form it came in. */
 export interface AnnotateRequest {

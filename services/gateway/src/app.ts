@@ -1,14 +1,14 @@
 import { type TaskRow, tasks } from "@florence/model/tasks";
 import { Admission, Fault, faultTable, type Logger, toFault } from "@florence/service";
 import { type Context, Hono } from "hono";
-import { annotate, type AnnotateContext, collect, upload } from "./annotate.ts";
+import { type AnnotateContext, annotate, collect, upload } from "./annotate.ts";
 import { readAnnotateRequest, readUploadRequest } from "./annotate-request.ts";
+import { annotateStream } from "./annotate-stream.ts";
 import { HeldBytes } from "./body.ts";
 import { beginCall } from "./call.ts";
-import { annotateStream } from "./annotate-stream.ts";
 import { ImageIds } from "./image-id.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
-import { modelsJson, ModelProbe } from "./models.ts";
+import { ModelProbe, modelsJson } from "./models.ts";
 import type { UrlFetch } from "./picture.ts";
 import { faultResponse } from "./problem.ts";
 import { chooseRequestId } from "./request-id.ts";

@@ -1,9 +1,9 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { getRequestListener } from "@hono/node-server";
 import { Decoder } from "@florence/proto/decoder";
 import { Encoder } from "@florence/proto/encoder";
 import { createClient, createLogger, Fault, type Logger, messageBytesMaxDefault } from "@florence/service";
+import { getRequestListener } from "@hono/node-server";
 import { createGateway } from "./app.ts";
 import type { GatewayConfig } from "./config.ts";
 import { faultResponse } from "./problem.ts";
