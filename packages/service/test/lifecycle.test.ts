@@ -1,0 +1,62 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+
+const program = fileURLToPath(new URL("./fixtures/process.ts", import.meta.url));
+
+/** Runs the program; sends each signal when the line of the same index appears. */
+async function runProcess(behaviour: string, signals: Array<[line: string, signal: NodeJS.Signals]>) {
+  const child = spawn(process.execPath, [program, behaviour], { stdio: ["ignore", "pipe", "pipe"] });
+  const exit = once(child, "exit");
+  let errors = "";
+  child.stderr.on("data", (chunk) => {
+    errors += chunk;
+  });
+  const lines: string[] = [];
+  for await (const line of createInterface({ input: child.stdout })) {
+    lines.push(line);
+    for (const [when, signal] of signals) if (line === when) child.kill(signal);
+  }
+  const [code] = await exit;
+  return { code, lines, errors };
+}
+
+test("a signal disposes in reverse order and the process ends by itself", async () => {
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    const { code, lines, errors } = await runProcess("serves", [["ready", signal]]);
+    expect(lines).toEqual(["ready", "server closed", "store closed", "done"]);
+    expect(code).toBe(0);
+    expect(errors).toContain(`${signal}: stopping`);
+  }
+});
+
+test("a second signal ends a stuck process at once", async () => {
+  const { code, lines, errors } = await runProcess("stuck", [
+    ["ready", "SIGTERM"],
+    ["server closed", "SIGTERM"],
+  ]);
+  expect(lines).toEqual(["ready", "server closed"]);
+  expect(code).toBe(1);
+  expect(errors).toContain("SIGTERM again");
+});
+
+test("the drain deadline ends a process that something keeps alive", async () => {
+  const { code, lines, errors } = await runProcess("leaks", [["ready", "SIGTERM"]]);
+  expect(lines).toEqual(["ready", "server closed", "store closed", "done"]);
+  expect(code).toBe(1);
+  expect(errors).toContain("drain deadline");
+});
+
+test("a signal during the start stops the start, normally", async () => {
+  const { code, lines } = await runProcess("slow-start", [["starting", "SIGTERM"]]);
+  expect(lines).toEqual(["starting", "done"]);
+  expect(code).toBe(0);
+});
+
+test("a failed start ends the process with its error", async () => {
+  const { code, errors } = await runProcess("fails", []);
+  expect(code).toBe(1);
+  expect(errors).toContain("The port is taken.");
+});
