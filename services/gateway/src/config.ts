@@ -1,4 +1,4 @@
-import { type Config, integer, logLevels, oneOf, readConfig, secret, text } from "@florence/service";
+import { type Config, type ConfigSpec, integer, logLevels, oneOf, readConfig, secret, text } from "@florence/service";
 import { defaultLimits, type Limits } from "./limits.ts";
 
 const bytesMax = 1024 ** 4;
@@ -53,9 +53,15 @@ export const gatewayConfig = {
 
 export type GatewayConfig = Config<typeof gatewayConfig>;
 
-/** Reads the gateway's configuration. Throws a ConfigError that names every unusable variable. */
-export function readGatewayConfig(env: Readonly<Record<string, string | undefined>>): GatewayConfig {
-  return readConfig(env, gatewayConfig);
+/**
+ * Reads the gateway's configuration; `alsoKnown` are the variables of services that share the process. Throws a
+ * ConfigError that names every unusable variable.
+ */
+export function readGatewayConfig(
+  env: Readonly<Record<string, string | undefined>>,
+  alsoKnown: readonly ConfigSpec[] = [],
+): GatewayConfig {
+  return readConfig(env, gatewayConfig, { alsoKnown });
 }
 
 /** A limit's default and reason stand in limits.ts. */

@@ -1,0 +1,43 @@
+import { expect, test } from "vitest";
+import { ImageIds } from "../src/image-id.ts";
+
+const secret = new Uint8Array(32).fill(7);
+const image = { key: "digest.1.f16.abc", holder: "10.0.0.1:50051", width: 640, height: 480, expiresAtMs: 2000 };
+const evicted = expect.objectContaining({ code: "embedding_evicted" });
+
+test("an id opens to what was sealed, at every gateway with the same secret", async () => {
+  const id = await new ImageIds(secret, () => 1000).seal(image);
+  expect(id).toMatch(/^[\w-]+$/);
+  expect(await new ImageIds(secret, () => 1999).open(id)).toEqual(image);
+});
+
+test("an id has ended when its time is over, unless it has none", async () => {
+  const id = await new ImageIds(secret, () => 1000).seal(image);
+  await expect(new ImageIds(secret, () => 2000).open(id)).rejects.toEqual(evicted);
+  const unlimited = { ...image, expiresAtMs: 0 };
+  const ids = new ImageIds(secret);
+  expect(await ids.open(await ids.seal(unlimited))).toEqual(unlimited);
+});
+
+test("an id of another secret, or with any bit changed, does not open", async () => {
+  const ids = new ImageIds(secret, () => 1000);
+  const id = await ids.seal(image);
+  await expect(new ImageIds(new Uint8Array(32).fill(8), () => 1000).open(id)).rejects.toEqual(evicted);
+  const bytes = Buffer.from(id, "base64url");
+  for (let i = 0; i < bytes.length; i++) {
+    const forged = Buffer.from(bytes);
+    forged[i] = (forged[i] ?? 0) ^ 1;
+    await expect(ids.open(forged.toString("base64url"))).rejects.toEqual(evicted);
+  }
+});
+
+test("what was never an id is a mistake of the caller", async () => {
+  const ids = new ImageIds(secret);
+  for (const text of ["", "x", "no id!", "A".repeat(3000)]) {
+    await expect(ids.open(text)).rejects.toEqual(expect.objectContaining({ code: "body_invalid" }));
+  }
+});
+
+test("a secret too short to seal with is refused", () => {
+  expect(() => new ImageIds(new Uint8Array(15))).toThrow(RangeError);
+});

@@ -1,0 +1,160 @@
+import type { RequestListener } from "node:http";
+import { createServer, type Server } from "node:https";
+import type { AddressInfo } from "node:net";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { HeldBytes } from "../src/body.ts";
+import { createUrlFetch, isPublicAddress } from "../src/url-fetch.ts";
+import { certificate, privateKey } from "./tls.ts";
+
+const never = new AbortController().signal;
+const options = { redirectsMax: 3, timeoutMs: 5000, ca: certificate };
+const loopback = async () => [{ address: "127.0.0.1", family: 4 }];
+let server: Server;
+let base: string;
+let requests: string[] = [];
+
+const answer: RequestListener = (request, response) => {
+  const { host = "", pathname, searchParams } = new URL(`https://${request.headers.host}${request.url}`);
+  requests.push(`${host}${pathname}`);
+  const bytes = new Uint8Array(Number(searchParams.get("bytes") ?? 10));
+  if (pathname === "/to") response.writeHead(302, { location: searchParams.get("url") ?? "" }).end();
+  else if (pathname === "/chunked") response.write(bytes, () => response.end());
+  else if (pathname === "/silent") response.writeHead(200).flushHeaders();
+  else if (pathname === "/broken")
+    response.writeHead(200, { "content-length": "100" }).write("x", () => response.destroy());
+  else if (pathname === "/missing") response.writeHead(404).end();
+  else response.writeHead(200, { "content-length": String(bytes.length) }).end(bytes);
+};
+
+beforeAll(async () => {
+  server = createServer({ cert: certificate, key: privateKey }, answer);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  base = `https://pictures.test:${(server.address() as AddressInfo).port}`;
+});
+afterAll(() => {
+  server.closeAllConnections();
+  server.close();
+});
+
+/** Fetches with everything resolved to this machine and allowed there. */
+async function fetchHere(url: string, bytesMax = 1000, extra: Partial<Parameters<typeof createUrlFetch>[0]> = {}) {
+  const heldBytes = new HeldBytes(1e9);
+  using account = heldBytes.open();
+  const fetchUrl = createUrlFetch({ ...options, resolve: loopback, addressAllowed: () => true, ...extra });
+  const bytes = await fetchUrl(url, bytesMax, account, never);
+  expect(heldBytes.held).toBe(bytes.length);
+  return bytes;
+}
+
+const refusal = (code: string) => expect.objectContaining({ code });
+
+test("a picture is fetched over https from the address that was checked, redirects included", async () => {
+  expect((await fetchHere(`${base}/picture?bytes=1000`)).length).toBe(1000);
+  requests = [];
+  const other = base.replace("pictures.test", "other.test");
+  expect((await fetchHere(`${base}/to?url=${encodeURIComponent(`${other}/picture`)}`)).length).toBe(10);
+  expect(requests.map((request) => request.replace(/:\d+/, ""))).toEqual(["pictures.test/to", "other.test/picture"]);
+});
+
+test("more bytes than allowed are refused, announced or not", async () => {
+  await expect(fetchHere(`${base}/picture?bytes=1001`)).rejects.toEqual(refusal("image_too_large"));
+  await expect(fetchHere(`${base}/chunked?bytes=1001`)).rejects.toEqual(refusal("image_too_large"));
+});
+
+test("the fourth redirect is one too many", async () => {
+  const to = (url: string) => `${base}/to?url=${encodeURIComponent(url)}`;
+  expect((await fetchHere(to(to(to(`${base}/picture`))))).length).toBe(10);
+  await expect(fetchHere(to(to(to(to(`${base}/picture`)))))).rejects.toEqual(refusal("url_unreachable"));
+});
+
+test("a server that fails, stalls or lies makes the picture unreachable", async () => {
+  await expect(fetchHere(`${base}/missing`)).rejects.toEqual(refusal("url_unreachable"));
+  await expect(fetchHere(`${base}/broken`)).rejects.toEqual(refusal("url_unreachable"));
+  await expect(fetchHere(`${base}/silent`, 1000, { timeoutMs: 200 })).rejects.toEqual(refusal("url_unreachable"));
+  await expect(fetchHere("https://pictures.test:1/")).rejects.toEqual(refusal("url_unreachable"));
+  await expect(fetchHere(`${base}/`, 1000, { resolve: async () => [] })).rejects.toEqual(refusal("url_unreachable"));
+  await expect(fetchHere(`${base}/`, 1000, { resolve: () => new Promise(() => {}), timeoutMs: 200 })).rejects.toEqual(
+    refusal("url_unreachable"),
+  );
+  await expect(fetchHere(base.replace("pictures.test", "unnamed.test"))).rejects.toEqual(refusal("url_unreachable"));
+});
+
+test("only https without credentials is fetched, also after a redirect", async () => {
+  for (const url of [
+    "http://pictures.test/",
+    "ftp://pictures.test/",
+    "file:///etc/passwd",
+    "https://a:b@pictures.test/",
+    "picture.png",
+    "",
+  ]) {
+    await expect(fetchHere(url), url).rejects.toEqual(refusal("url_forbidden"));
+    if (url.includes(":"))
+      await expect(fetchHere(`${base}/to?url=${encodeURIComponent(url)}`), url).rejects.toEqual(
+        refusal("url_forbidden"),
+      );
+  }
+});
+
+test("no address of this machine or a private network is reached, by number, by name or by redirect", async () => {
+  requests = [];
+  const guarded = (url: string, resolve = loopback) =>
+    fetchHere(url, 1000, { addressAllowed: isPublicAddress, resolve });
+  const { port } = server.address() as AddressInfo;
+  for (const host of [
+    "127.0.0.1",
+    "[::1]",
+    "0.0.0.0",
+    "0x7f000001",
+    "2130706433",
+    "[::ffff:127.0.0.1]",
+    "169.254.169.254",
+    "pictures.test",
+  ]) {
+    await expect(guarded(`https://${host}:${port}/`), host).rejects.toEqual(refusal("url_forbidden"));
+  }
+  const mixed = async () => [
+    { address: "93.184.215.14", family: 4 },
+    { address: "10.0.0.1", family: 4 },
+  ];
+  await expect(guarded(`${base}/`, mixed)).rejects.toEqual(refusal("url_forbidden"));
+  expect(requests).toEqual([]);
+
+  // The first hop is allowed, the redirect leads inside.
+  const onlyFirst = (address: string) => address === "127.0.0.1";
+  const inside = `${base}/to?url=${encodeURIComponent("https://10.0.0.1/")}`;
+  await expect(fetchHere(inside, 1000, { addressAllowed: onlyFirst })).rejects.toEqual(refusal("url_forbidden"));
+});
+
+test("public and other addresses are told apart", () => {
+  const open = ["1.1.1.1", "8.8.8.8", "93.184.215.14", "172.32.0.1", "2606:4700::1111", "2a00:1450:4001::1"];
+  const closed = [
+    ...[
+      "0.0.0.0",
+      "10.1.2.3",
+      "100.64.0.1",
+      "127.1.2.3",
+      "169.254.169.254",
+      "172.16.0.1",
+      "172.31.255.255",
+      "192.168.1.1",
+    ],
+    ...["192.0.2.1", "198.18.0.1", "203.0.113.9", "224.0.0.1", "240.0.0.1", "255.255.255.255"],
+    ...[
+      "::",
+      "::1",
+      "::ffff:1.1.1.1",
+      "64:ff9b::7f00:1",
+      "fc00::1",
+      "fd12::1",
+      "fe80::1",
+      "ff02::1",
+      "2001::1",
+      "2001:db8::1",
+      "2002:7f00:1::",
+    ],
+    ...["localhost", "", "1.1.1"],
+  ];
+  expect(open.filter((address) => !isPublicAddress(address))).toEqual([]);
+  expect(closed.filter(isPublicAddress)).toEqual([]);
+});
