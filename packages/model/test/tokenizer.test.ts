@@ -138,7 +138,7 @@ test("a folder without a tokenizer, or with a broken one, is refused by name", a
     ).rejects.toMatchObject({ code });
 });
 
-const realTokenizer = process.env["FLORENCE_REAL_TOKENIZER"];
+const realTokenizer = process.env.FLORENCE_REAL_TOKENIZER;
 const published: [task: string, input: string | undefined, ids: string][] = [
   ["<OCR>", undefined, "0 2264 16 5 2788 11 5 2274 116 2"],
   ["<OCR_WITH_REGION>", undefined, "0 2264 16 5 2788 11 5 2274 6 19 3806 116 2"],
