@@ -69,15 +69,19 @@ export function streamingCall(
 function responses(call: ClientReadableStream<object>, signal: AbortSignal | undefined): AsyncIterator<object> {
   const messages = call[Symbol.asyncIterator]();
   let returned = false;
+  let failure: unknown;
   const cancel = () => call.cancel();
   signal?.addEventListener("abort", cancel, { once: true });
-  // The iterator reports the status; without a listener of its own, one that comes after the iteration would crash.
-  call.on("error", () => {});
+  // A status may come while nobody awaits a message: unheard it would crash the process, and later look like an end.
+  call.on("error", (error) => {
+    failure = error;
+  });
   const finish = () => signal?.removeEventListener("abort", cancel);
   return {
     async next() {
       try {
         const result = await messages.next();
+        if (result.done && failure !== undefined) throw failure;
         if (result.done) finish();
         return result;
       } catch (error) {

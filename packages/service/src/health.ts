@@ -3,13 +3,20 @@ import { Fault } from "./fault.ts";
 import { type Implementation, implement } from "./grpc-server.ts";
 
 /** grpc.health.v1: what orchestrators ask before they send traffic. The name "" stands for the whole process. */
-export class Health {
+export class Health implements Disposable {
+  #closed = false;
   readonly #serving = new Map<string, boolean>([["", false]]);
   readonly #changed = new EventTarget();
 
   /** Says whether a service (a full name such as florence.v1.Encoder, or "") takes calls. */
   set(service: string, serving: boolean): void {
     this.#serving.set(service, serving);
+    this.#changed.dispatchEvent(new Event("change"));
+  }
+
+  /** Ends every watch, after its last news: a watch under way would otherwise hold up the server's drain. */
+  [Symbol.dispose](): void {
+    this.#closed = true;
     this.#changed.dispatchEvent(new Event("change"));
   }
 
@@ -30,6 +37,8 @@ export class Health {
       if (status !== sent) {
         sent = status;
         yield { status };
+      } else if (this.#closed) {
+        return;
       } else {
         await this.#change(signal);
       }

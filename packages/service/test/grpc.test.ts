@@ -1,3 +1,4 @@
+import { connect } from "node:http2";
 import { create } from "@bufbuild/protobuf";
 import { Decoder, type GenerateResponse } from "@florence/proto/decoder";
 import { Encoder, EncodeResponseSchema } from "@florence/proto/encoder";
@@ -249,6 +250,38 @@ test("a client that stops reading stops the handler, and the deadline then frees
       for (;;) if ((await iterator.next()).done) throw new Error("ended without its failure");
     })(),
   ).rejects.toMatchObject({ code: "deadline_exceeded" });
+});
+
+test("a client that neither reads nor cancels loses its call at the deadline", async () => {
+  const closed = Promise.withResolvers<string | undefined>();
+  const { server } = await decoder(async function* (_request, { signal }) {
+    try {
+      for (let id = 0; ; id++) yield token(id);
+    } finally {
+      closed.resolve((signal.reason as Fault | undefined)?.code);
+    }
+  });
+  const session = connect(`http://${server.address}`);
+  const stream = session.request({
+    ":method": "POST",
+    ":path": "/florence.v1.Decoder/Generate",
+    "content-type": "application/grpc",
+    te: "trailers",
+    "grpc-timeout": "300m",
+  });
+  stream.on("error", () => {});
+  stream.end(Buffer.alloc(5)); // One empty message: a length prefix of zero.
+  expect(await closed.promise).toBe("deadline_exceeded");
+  session.destroy();
+});
+
+test("a stream that fails before anyone asks for its messages still throws", async () => {
+  const { server, client } = await decoder(async function* () {});
+  await server[Symbol.asyncDispose]();
+  const iterator = client.generate({})[Symbol.asyncIterator]();
+  // Long enough for the refusal to arrive unasked; if it came later, the guarantee would hold all the more.
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  await expect(iterator.next()).rejects.toMatchObject({ code: "unavailable" });
 });
 
 test("several addresses share the calls", async () => {

@@ -36,3 +36,19 @@ test("watch tells every change, also of a service that appears later, until the 
   }
   expect(seen).toEqual([Status.SERVICE_UNKNOWN, Status.NOT_SERVING, Status.SERVING]);
 });
+
+test("disposing ends watches after their last news, so the server drains by itself", async () => {
+  const { health, server, client } = await serve();
+  await using _server = server;
+  using _client = client;
+  health.set("", true);
+  const seen: number[] = [];
+  for await (const { status } of client.watch({}, { deadlineMs: Number.POSITIVE_INFINITY })) {
+    seen.push(status);
+    if (status === Status.SERVING) {
+      health.set("", false);
+      health[Symbol.dispose]();
+    }
+  }
+  expect(seen).toEqual([Status.SERVING, Status.NOT_SERVING]);
+});
