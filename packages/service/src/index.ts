@@ -30,6 +30,7 @@ export {
 export { Health } from "./health.ts";
 export { type RunOptions, run } from "./lifecycle.ts";
 export { createLogger, type Logger, type LogLevel, logLevels } from "./log.ts";
+export { SupervisedWorker, type SupervisedWorkerOptions } from "./supervised-worker.ts";
 export { toFault } from "./to-fault.ts";
 export { type WorkerCallOptions, WorkerClient, type WorkerClientOptions } from "./worker-client.ts";
 export {

@@ -16,7 +16,12 @@ export const graphFiles = { vision: "vision.onnx", prompt: "prompt.onnx", decode
 const tokenizerFiles = ["tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "added_tokens.json"];
 
 /** Writes the graphs, weights, tokenizer and manifest of a checkpoint into an existing empty folder. */
-export async function buildInto(folder: string, checkpoint: Checkpoint, precision: Precision, progress?: Progress): Promise<Manifest> {
+export async function buildInto(
+  folder: string,
+  checkpoint: Checkpoint,
+  precision: Precision,
+  progress?: Progress,
+): Promise<Manifest> {
   await mkdir(folder, { recursive: true });
   const digest = await digestFiles(checkpoint.files);
   const weights = await placeFloat32Weights(checkpoint, folder, progress);
@@ -28,7 +33,8 @@ export async function buildInto(folder: string, checkpoint: Checkpoint, precisio
   const copied = tokenizerFiles.filter((file) => existsSync(join(checkpoint.folder, file)));
   for (const file of copied) await copyFile(join(checkpoint.folder, file), join(folder, file));
   const files: Record<string, number> = {};
-  for (const file of [...Object.values(graphFiles), ...weights.files, ...copied]) files[file] = (await stat(join(folder, file))).size;
+  for (const file of [...Object.values(graphFiles), ...weights.files, ...copied])
+    files[file] = (await stat(join(folder, file))).size;
   const manifest: Manifest = { buildVersion, name: checkpoint.name, digest, precision, config, files };
   await writeFile(join(folder, manifestName), `${JSON.stringify(manifest, null, 1)}\n`);
   return manifest;
@@ -50,6 +56,7 @@ function weightSource(checkpoint: Checkpoint, weights: PlacedWeights): WeightSou
 /** sha-256 over the files' bytes in the order given, hex. */
 async function digestFiles(files: readonly string[]): Promise<string> {
   const hash = createHash("sha256");
-  for (const file of files) for await (const chunk of createReadStream(file, { highWaterMark: 1024 * 1024 })) hash.update(chunk);
+  for (const file of files)
+    for await (const chunk of createReadStream(file, { highWaterMark: 1024 * 1024 })) hash.update(chunk);
   return hash.digest("hex");
 }

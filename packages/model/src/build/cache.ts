@@ -1,7 +1,6 @@
 import { createHash, randomUUID } from "node:crypto";
 import { existsSync, statSync } from "node:fs";
 import { mkdir, readdir, rename, rm } from "node:fs/promises";
-import { homedir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { buildInto } from "./build.ts";
@@ -16,8 +15,8 @@ export interface BuiltModel {
 
 export interface PrepareOptions {
   readonly precision?: Precision;
-  /** Where raw checkpoints are built into; the user's cache folder unless given. */
-  readonly cacheFolder?: string;
+  /** Where raw checkpoints are built into. */
+  readonly cacheFolder: string;
   readonly progress?: Progress;
 }
 
@@ -28,12 +27,12 @@ const abandonedAfterMs = 60 * 60 * 1000;
  * Makes a folder ready to be served: a built one is taken as it is, a raw checkpoint is built into the cache first.
  * Two processes may prepare the same checkpoint at once: each builds beside the cache and the first rename wins.
  */
-export async function prepareModel(folder: string, options: PrepareOptions = {}): Promise<BuiltModel> {
+export async function prepareModel(folder: string, options: PrepareOptions): Promise<BuiltModel> {
   const root = resolve(folder);
   if (existsSync(join(root, manifestName))) return { folder: root, manifest: readManifest(root) };
   const precision = options.precision ?? "fp32";
   const checkpoint = openCheckpoint(root);
-  const cache = options.cacheFolder ?? defaultCacheFolder();
+  const cache = options.cacheFolder;
   const target = join(cache, `${checkpoint.name}-${precision}-${fingerprint(checkpoint)}`);
   if (existsSync(join(target, manifestName))) return { folder: target, manifest: readManifest(target) };
 
@@ -53,15 +52,12 @@ export async function prepareModel(folder: string, options: PrepareOptions = {})
   }
 }
 
-/** $XDG_CACHE_HOME/florence, or .cache/florence in the home folder. */
-export function defaultCacheFolder(): string {
-  return join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "florence");
-}
-
 /** Changes whenever a file of the checkpoint is replaced or edited, or the builder's output changes. */
 function fingerprint(checkpoint: Checkpoint): string {
   const hash = createHash("sha256").update(`${buildVersion}\n${checkpoint.folder}\n`);
-  const settings = ["config.json", "generation_config.json", "preprocessor_config.json", "tokenizer.json"].map((f) => join(checkpoint.folder, f));
+  const settings = ["config.json", "generation_config.json", "preprocessor_config.json", "tokenizer.json"].map((f) =>
+    join(checkpoint.folder, f),
+  );
   for (const file of [...checkpoint.files, ...settings]) {
     const info = statSync(file, { throwIfNoEntry: false });
     hash.update(`${basename(file)} ${info?.size} ${info?.mtimeMs}\n`);
@@ -73,6 +69,7 @@ async function removeAbandoned(cache: string): Promise<void> {
   for (const entry of await readdir(cache)) {
     if (!entry.startsWith(".building-")) continue;
     const info = statSync(join(cache, entry), { throwIfNoEntry: false });
-    if (info && Date.now() - info.mtimeMs > abandonedAfterMs) await rm(join(cache, entry), { recursive: true, force: true });
+    if (info && Date.now() - info.mtimeMs > abandonedAfterMs)
+      await rm(join(cache, entry), { recursive: true, force: true });
   }
 }

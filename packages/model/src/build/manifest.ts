@@ -30,7 +30,10 @@ export function readManifest(folder: string): Manifest {
     throw new ModelError("checkpoint_config_invalid", `${manifestName} in the built folder cannot be read.`, { cause });
   }
   if (manifest.buildVersion !== buildVersion) {
-    throw new ModelError("checkpoint_config_invalid", `The folder was built by another version (${manifest.buildVersion}, not ${buildVersion}): build it again.`);
+    throw new ModelError(
+      "checkpoint_config_invalid",
+      `The folder was built by another version (${manifest.buildVersion}, not ${buildVersion}): build it again.`,
+    );
   }
   return manifest;
 }

@@ -22,7 +22,11 @@ const alignment = 64;
  * Puts a checkpoint's weights into a built folder as float32. Files that are float32 already are linked, not copied: the runtime maps
  * them. Other types are converted into one file, tensor by tensor.
  */
-export async function placeFloat32Weights(checkpoint: Checkpoint, folder: string, progress?: Progress): Promise<PlacedWeights> {
+export async function placeFloat32Weights(
+  checkpoint: Checkpoint,
+  folder: string,
+  progress?: Progress,
+): Promise<PlacedWeights> {
   const tensors = [...checkpoint.tensors];
   const places = new Map<string, External>();
   const linked = new Map<string, string>();
@@ -47,7 +51,12 @@ export async function placeFloat32Weights(checkpoint: Checkpoint, folder: string
   return { places, files: [...linked.values(), ...(convert.length > 0 ? [weightsFileName] : [])] };
 }
 
-async function writeConverted(file: FileHandle, tensors: [string, StoredTensor][], places: Map<string, External>, progress?: Progress): Promise<void> {
+async function writeConverted(
+  file: FileHandle,
+  tensors: [string, StoredTensor][],
+  places: Map<string, External>,
+  progress?: Progress,
+): Promise<void> {
   const elements = (t: StoredTensor) => t.length / bytesPerElement[t.dtype];
   const total = tensors.reduce((n, [, t]) => n + elements(t), 0);
   let offset = 0;

@@ -2,7 +2,16 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { ModelError } from "../errors.ts";
 import { type Layout, type ModelConfig, parseConfig } from "./config.ts";
-import { detectLayout, embeddingAliases, embeddingName, expectedTensors, headName, logitsBiasName, nativeName, projectionName } from "./names.ts";
+import {
+  detectLayout,
+  embeddingAliases,
+  embeddingName,
+  expectedTensors,
+  headName,
+  logitsBiasName,
+  nativeName,
+  projectionName,
+} from "./names.ts";
 import { readSafetensorsHeader, type StoredTensor } from "./safetensors.ts";
 
 /** An opened checkpoint: its settings and where every tensor lies. Nothing of the weights is in memory. */
@@ -33,7 +42,11 @@ export function openCheckpoint(folder: string): Checkpoint {
   const stored = new Map<string, StoredTensor>();
   for (const file of files) for (const [name, tensor] of readSafetensorsHeader(file)) stored.set(name, tensor);
   const layout = detectLayout(stored);
-  if (!layout) throw new ModelError("checkpoint_tensor_missing", `${folder} holds no Florence-2 weights: no vision_tower.convs.0 tensor was found.`);
+  if (!layout)
+    throw new ModelError(
+      "checkpoint_tensor_missing",
+      `${folder} holds no Florence-2 weights: no vision_tower.convs.0 tensor was found.`,
+    );
 
   const config = parseConfig(
     readJson(join(root, "config.json")),
@@ -47,13 +60,28 @@ export function openCheckpoint(folder: string): Checkpoint {
     tensors.set(name, checked(native, name, turned ? [...shape].reverse() : shape));
   }
   addEmbedding(native, tensors, config);
-  return { folder: root, name: basename(root), layout, config, tensors, projectionTransposed: layout === "original", files };
+  return {
+    folder: root,
+    name: basename(root),
+    layout,
+    config,
+    tensors,
+    projectionTransposed: layout === "original",
+    files,
+  };
 }
 
-function addEmbedding(native: Map<string, StoredTensor>, tensors: Map<string, StoredTensor>, config: ModelConfig): void {
+function addEmbedding(
+  native: Map<string, StoredTensor>,
+  tensors: Map<string, StoredTensor>,
+  config: ModelConfig,
+): void {
   const alias = embeddingAliases.find((name) => native.has(name));
   if (!alias) {
-    throw new ModelError("checkpoint_tensor_missing", `The token embedding is missing: none of ${embeddingAliases.join(", ")} was found.`);
+    throw new ModelError(
+      "checkpoint_tensor_missing",
+      `The token embedding is missing: none of ${embeddingAliases.join(", ")} was found.`,
+    );
   }
   const rows = native.get(alias)?.shape[0] as number;
   tensors.set(embeddingName, checked(native, alias, [rows, config.text.hidden]));
@@ -69,7 +97,10 @@ function checked(native: Map<string, StoredTensor>, name: string, shape: readonl
   const tensor = native.get(name);
   if (!tensor) throw new ModelError("checkpoint_tensor_missing", `Tensor ${name} is missing from the checkpoint.`);
   if (tensor.shape.join() !== shape.join()) {
-    throw new ModelError("checkpoint_tensor_shape", `Tensor ${tensor.name} has shape [${tensor.shape}] where config.json needs [${shape}].`);
+    throw new ModelError(
+      "checkpoint_tensor_shape",
+      `Tensor ${tensor.name} has shape [${tensor.shape}] where config.json needs [${shape}].`,
+    );
   }
   return tensor;
 }
@@ -82,12 +113,18 @@ function weightFiles(root: string): string[] {
   const index = join(root, "model.safetensors.index.json");
   if (existsSync(index)) {
     const map = readJson(index).weight_map as Record<string, unknown> | undefined;
-    if (!map || typeof map !== "object") throw new ModelError("checkpoint_config_invalid", "model.safetensors.index.json has no weight_map.");
+    if (!map || typeof map !== "object")
+      throw new ModelError("checkpoint_config_invalid", "model.safetensors.index.json has no weight_map.");
     const names = [...new Set(Object.values(map))].map(String).sort();
     for (const name of names) {
       // A shard is a plain file of this folder; anything else could point outside it.
-      if (basename(name) !== name) throw new ModelError("checkpoint_config_invalid", `model.safetensors.index.json names ${name}, which is outside the folder.`);
-      if (!existsSync(join(root, name))) throw new ModelError("checkpoint_file_missing", `Shard ${name} of the checkpoint is missing.`);
+      if (basename(name) !== name)
+        throw new ModelError(
+          "checkpoint_config_invalid",
+          `model.safetensors.index.json names ${name}, which is outside the folder.`,
+        );
+      if (!existsSync(join(root, name)))
+        throw new ModelError("checkpoint_file_missing", `Shard ${name} of the checkpoint is missing.`);
     }
     return names.map((name) => join(root, name));
   }
@@ -108,7 +145,9 @@ function readJson(file: string, fallback?: Record<string, unknown>): Record<stri
     text = readFileSync(file, "utf8");
   } catch (cause) {
     if (fallback) return fallback;
-    throw new ModelError("checkpoint_file_missing", `${basename(file)} is missing from the checkpoint folder.`, { cause });
+    throw new ModelError("checkpoint_file_missing", `${basename(file)} is missing from the checkpoint folder.`, {
+      cause,
+    });
   }
   try {
     return JSON.parse(text);

@@ -87,7 +87,9 @@ export function parseConfig(config: Json, generation: Json, preprocessor: Json):
     maps.push(side);
   }
   if (side < 1 || side > vision.positions) {
-    throw invalid(`a picture of ${preprocess.size} px gives a feature map of ${side} places, but the position table has ${vision.positions}`);
+    throw invalid(
+      `a picture of ${preprocess.size} px gives a feature map of ${side} places, but the position table has ${vision.positions}`,
+    );
   }
   const imageTokens = side * side + 1;
   if (imageTokens + 2 > text.positions) {
@@ -105,7 +107,8 @@ function parseVision(json: Json): VisionConfig {
     throw invalid(`image_feature_source ${JSON.stringify(sources)} is not supported`);
   }
   const prenorm = json.patch_prenorm;
-  if (!Array.isArray(prenorm) || prenorm.length !== stages) throw invalid("vision_config.patch_prenorm is missing or of a wrong length");
+  if (!Array.isArray(prenorm) || prenorm.length !== stages)
+    throw invalid("vision_config.patch_prenorm is missing or of a wrong length");
   const position = (json.image_pos_embed ?? {}) as Json;
   const temporal = (json.visual_temporal_embedding ?? {}) as Json;
   return {
@@ -163,9 +166,11 @@ function parsePreprocess(json: Json): PreprocessConfig {
   const size = json.size as Json | number | undefined;
   const height = typeof size === "number" ? size : size?.height;
   const width = typeof size === "number" ? size : size?.width;
-  if (typeof height !== "number" || height !== width) throw invalid("preprocessor_config.json: size must give one square side");
+  if (typeof height !== "number" || height !== width)
+    throw invalid("preprocessor_config.json: size must give one square side");
   if (json.do_center_crop === true) throw invalid("preprocessor_config.json: do_center_crop is not supported");
-  if (json.resample !== undefined && json.resample !== 3) throw invalid("preprocessor_config.json: resample must be 3 (bicubic)");
+  if (json.resample !== undefined && json.resample !== 3)
+    throw invalid("preprocessor_config.json: resample must be 3 (bicubic)");
   return {
     size: height,
     mean: numbers(json, ["image_mean"], 3),

@@ -17,7 +17,10 @@ export function* readFloat32Pieces(tensor: StoredTensor): Generator<Float32Array
       const count = Math.min(pieceElements, total - done);
       const got = readSync(fd, raw, 0, count * width, tensor.offset + done * width);
       if (got !== count * width) {
-        throw new ModelError("checkpoint_truncated", `${basename(tensor.file)} ended while tensor ${tensor.name} was read.`);
+        throw new ModelError(
+          "checkpoint_truncated",
+          `${basename(tensor.file)} ended while tensor ${tensor.name} was read.`,
+        );
       }
       yield toFloat32(raw.subarray(0, count * width), tensor.dtype);
     }

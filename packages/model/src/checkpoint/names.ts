@@ -86,7 +86,11 @@ function textTensors({ text }: ModelConfig): Expected[] {
         for (const part of ["q", "k", "v", "out"]) out.push(...affine(`${layer}.${attention}.${part}_proj`, d, d));
         out.push(...affine(`${layer}.${attention}_layer_norm`, d));
       }
-      out.push(...affine(`${layer}.fc1`, ffn, d), ...affine(`${layer}.fc2`, d, ffn), ...affine(`${layer}.final_layer_norm`, d));
+      out.push(
+        ...affine(`${layer}.fc1`, ffn, d),
+        ...affine(`${layer}.fc2`, d, ffn),
+        ...affine(`${layer}.final_layer_norm`, d),
+      );
     }
   }
   return out;
@@ -116,7 +120,8 @@ export function nativeName(original: string): string {
     return `model.${name}`;
   }
   if (original === "image_projection") return projectionName;
-  if (original.startsWith("image_pos_embed.")) return `model.multi_modal_projector.${original.replace("image_pos_embed", "image_position_embed")}`;
+  if (original.startsWith("image_pos_embed."))
+    return `model.multi_modal_projector.${original.replace("image_pos_embed", "image_position_embed")}`;
   if (/^(image_proj_norm|visual_temporal_embed)\./.test(original)) return `model.multi_modal_projector.${original}`;
   if (original === "language_model.lm_head.weight") return headName;
   if (original === "language_model.final_logits_bias") return logitsBiasName;

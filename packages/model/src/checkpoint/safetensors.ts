@@ -42,7 +42,10 @@ export function readSafetensorsHeader(file: string): Map<string, StoredTensor> {
     if (size < 8 || readSync(fd, head, 0, 8, 0) !== 8) throw truncated(name, "it is shorter than its own header");
     const headerLength = Number(head.readBigUInt64LE());
     if (headerLength > headerBytesMax) {
-      throw new ModelError("checkpoint_config_invalid", `${name} is not a safetensors file: its header claims ${headerLength} bytes.`);
+      throw new ModelError(
+        "checkpoint_config_invalid",
+        `${name} is not a safetensors file: its header claims ${headerLength} bytes.`,
+      );
     }
     if (8 + headerLength > size) throw truncated(name, "it ends inside its header");
     const json = Buffer.alloc(headerLength);
@@ -53,12 +56,20 @@ export function readSafetensorsHeader(file: string): Map<string, StoredTensor> {
   }
 }
 
-function parseHeader(json: string, file: string, name: string, dataStart: number, size: number): Map<string, StoredTensor> {
+function parseHeader(
+  json: string,
+  file: string,
+  name: string,
+  dataStart: number,
+  size: number,
+): Map<string, StoredTensor> {
   let header: Record<string, { dtype?: unknown; shape?: unknown; data_offsets?: unknown }>;
   try {
     header = JSON.parse(json);
   } catch (cause) {
-    throw new ModelError("checkpoint_config_invalid", `${name} is not a safetensors file: its header is not JSON.`, { cause });
+    throw new ModelError("checkpoint_config_invalid", `${name} is not a safetensors file: its header is not JSON.`, {
+      cause,
+    });
   }
   const tensors = new Map<string, StoredTensor>();
   for (const [tensor, entry] of Object.entries(header)) {
@@ -77,9 +88,13 @@ function parseHeader(json: string, file: string, name: string, dataStart: number
     const [start, end] = offsets as [number, number];
     const length = shape.reduce((n, d) => n * d, 1) * bytesPerElement[dtype as StoredType];
     if (end - start !== length) {
-      throw new ModelError("checkpoint_config_invalid", `${name}: tensor ${tensor} has ${end - start} bytes where its shape needs ${length}.`);
+      throw new ModelError(
+        "checkpoint_config_invalid",
+        `${name}: tensor ${tensor} has ${end - start} bytes where its shape needs ${length}.`,
+      );
     }
-    if (start < 0 || dataStart + end > size) throw truncated(name, `tensor ${tensor} ends ${dataStart + end - size} bytes past the end of the file`);
+    if (start < 0 || dataStart + end > size)
+      throw truncated(name, `tensor ${tensor} ends ${dataStart + end - size} bytes past the end of the file`);
     tensors.set(tensor, { name: tensor, dtype: dtype as StoredType, shape, file, offset: dataStart + start, length });
   }
   return tensors;

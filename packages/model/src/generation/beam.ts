@@ -1,4 +1,14 @@
-import { type Advance, type Candidate, extend, type Finished, type Hypothesis, nextCandidates, type RowOutput, type Search, type SearchSettings } from "./search.ts";
+import {
+  type Advance,
+  type Candidate,
+  extend,
+  type Finished,
+  type Hypothesis,
+  nextCandidates,
+  type RowOutput,
+  type Search,
+  type SearchSettings,
+} from "./search.ts";
 
 interface Scored {
   readonly finished: Finished;
@@ -72,7 +82,10 @@ export class BeamSearch implements Search {
 
   #end(h: Hypothesis, full: boolean): void {
     const score = h.score / (h.ids.length - 1) ** this.#settings.options.lengthPenalty;
-    this.#ended.push({ score, finished: { ids: h.ids, logProbs: h.logProbs, score, reason: full ? "length" : "stop" } });
+    this.#ended.push({
+      score,
+      finished: { ids: h.ids, logProbs: h.logProbs, score, reason: full ? "length" : "stop" },
+    });
   }
 
   /** Whether the best running hypothesis could still beat the worst ended one. */
@@ -88,6 +101,11 @@ export class BeamSearch implements Search {
     const best = this.#ended[0];
     if (best) return best.finished;
     const h = this.#running[0] as Hypothesis;
-    return { ids: h.ids, logProbs: h.logProbs, score: h.score / (h.ids.length - 1) ** this.#settings.options.lengthPenalty, reason: full ? "length" : "stop" };
+    return {
+      ids: h.ids,
+      logProbs: h.logProbs,
+      score: h.score / (h.ids.length - 1) ** this.#settings.options.lengthPenalty,
+      reason: full ? "length" : "stop",
+    };
   }
 }

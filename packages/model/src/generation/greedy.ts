@@ -1,4 +1,12 @@
-import { type Advance, extend, type Hypothesis, nextCandidates, type RowOutput, type Search, type SearchSettings } from "./search.ts";
+import {
+  type Advance,
+  extend,
+  type Hypothesis,
+  nextCandidates,
+  type RowOutput,
+  type Search,
+  type SearchSettings,
+} from "./search.ts";
 
 /** The best token at each step. */
 export class GreedySearch implements Search {

@@ -37,10 +37,14 @@ export class KvPool {
   /** Makes room for `slots` slots of `positions` positions; what the first `used` slots hold is kept. */
   reserve(slots: number, positions: number, used: number): void {
     const { positionStep, positionsMax, slotsMax } = this.shape;
-    if (slots > slotsMax || positions > positionsMax) throw new RangeError(`a KV pool of ${slotsMax} x ${positionsMax} cannot hold ${slots} x ${positions}`);
+    if (slots > slotsMax || positions > positionsMax)
+      throw new RangeError(`a KV pool of ${slotsMax} x ${positionsMax} cannot hold ${slots} x ${positions}`);
     const fits = slots <= this.#slots && positions <= this.#positions;
     if (fits) return;
-    const newPositions = positions <= this.#positions ? this.#positions : Math.min(positionsMax, Math.ceil(positions / positionStep) * positionStep);
+    const newPositions =
+      positions <= this.#positions
+        ? this.#positions
+        : Math.min(positionsMax, Math.ceil(positions / positionStep) * positionStep);
     // Slots double, so that joining one by one copies each row a constant number of times.
     const newSlots = slots <= this.#slots ? this.#slots : Math.min(slotsMax, Math.max(slots, 2 * this.#slots));
     this.#resize(newSlots, newPositions, used);

@@ -38,8 +38,10 @@ export function resolveOptions(asked: Partial<GenerationOptions>, config: ModelC
   whole("max_new_tokens", options.maxNewTokens, 1, longest);
   whole("num_beams", options.numBeams, 1, numBeamsMax);
   whole("no_repeat_ngram_size", options.noRepeatNgramSize, 0, longest);
-  if (!Number.isFinite(options.lengthPenalty)) throw new ModelError("option_invalid", "length_penalty must be a finite number.");
-  if (![true, false, "never"].includes(options.earlyStopping)) throw new ModelError("option_invalid", 'early_stopping must be true, false or "never".');
+  if (!Number.isFinite(options.lengthPenalty))
+    throw new ModelError("option_invalid", "length_penalty must be a finite number.");
+  if (![true, false, "never"].includes(options.earlyStopping))
+    throw new ModelError("option_invalid", 'early_stopping must be true, false or "never".');
   return options;
 }
 

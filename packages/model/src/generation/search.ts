@@ -81,9 +81,15 @@ export function bannedByNgram(ids: readonly number[], n: number): Set<number> | 
  * The best `count` tokens that may follow, best first: forced tokens first (they override all), then what the n-gram ban leaves.
  * Undefined when the row's candidates do not suffice to know them.
  */
-export function nextCandidates(settings: SearchSettings, h: Hypothesis, row: RowOutput, count: number): Candidate[] | undefined {
+export function nextCandidates(
+  settings: SearchSettings,
+  h: Hypothesis,
+  row: RowOutput,
+  count: number,
+): Candidate[] | undefined {
   const { options, forcedBos, forcedEos } = settings;
-  if (forcedEos !== undefined && h.ids.length === options.maxNewTokens) return [forced(forcedEos, row.forcedEosLogit - row.logSum)];
+  if (forcedEos !== undefined && h.ids.length === options.maxNewTokens)
+    return [forced(forcedEos, row.forcedEosLogit - row.logSum)];
   if (forcedBos !== undefined && h.ids.length === 1) return [forced(forcedBos, row.forcedBosLogit - row.logSum)];
   const banned = bannedByNgram(h.ids, options.noRepeatNgramSize);
   const usable = (token: number) => token < settings.vocabulary && !banned?.has(token);

@@ -54,7 +54,11 @@ export function buildDecodeGraph(config: ModelConfig, weights: WeightSource): Ui
   for (let l = 0; l < text.decoderLayers; l++) {
     const layer = `${decoder}.layers.${l}`;
     const self = selfNames(l);
-    const [q, k, v] = ["q", "k", "v"].map((part) => layers.linear(h, `${layer}.self_attn.${part}_proj`)) as [Value, Value, Value]; // [R, d]
+    const [q, k, v] = ["q", "k", "v"].map((part) => layers.linear(h, `${layer}.self_attn.${part}_proj`)) as [
+      Value,
+      Value,
+      Value,
+    ]; // [R, d]
     appended.push(k, v);
     const cache = ["R", heads, "T", dim];
     const pastKey = graph.input(self.key, "float32", cache);
@@ -70,11 +74,20 @@ export function buildDecodeGraph(config: ModelConfig, weights: WeightSource): Ui
     crossMask ??= lengthMask(layers, key, crossLengths);
     const query = graph.op("Gather", [layers.linear(h, `${layer}.encoder_attn.q_proj`), group], { axis: 0 }); // [P, K, d]
     const split = layers.transpose(graph.op("Reshape", [query, graph.int64s([0, 0, heads, dim])]), [0, 2, 1, 3]); // [P, heads, K, dim]
-    const scores = graph.op("FusedMatMul", [split, key], { transB: 1, alpha: { float: dim ** -0.5 } }, { domain: "com.microsoft" }); // [P, heads, K, S]
+    const scores = graph.op(
+      "FusedMatMul",
+      [split, key],
+      { transB: 1, alpha: { float: dim ** -0.5 } },
+      { domain: "com.microsoft" },
+    ); // [P, heads, K, S]
     const attention = graph.op("Softmax", [layers.add(scores, crossMask)], { axis: -1 });
     const mixed = layers.transpose(graph.op("MatMul", [attention, value]), [0, 2, 1, 3]); // [P, K, heads, dim]
     const rows = graph.op("Gather", [layers.reshape(mixed, [-1, d]), ungroup], { axis: 0 }); // [R, d]
-    h = layers.addNorm(layers.linear(rows, `${layer}.encoder_attn.out_proj`), h, `${layer}.encoder_attn_layer_norm`).norm;
+    h = layers.addNorm(
+      layers.linear(rows, `${layer}.encoder_attn.out_proj`),
+      h,
+      `${layer}.encoder_attn_layer_norm`,
+    ).norm;
     h = layers.addNorm(layers.feedForward(h, `${layer}.fc1`, `${layer}.fc2`), h, `${layer}.final_layer_norm`).norm;
   }
   const stacked = layers.reshape(graph.op("Concat", appended, { axis: 1 }), [-1, text.decoderLayers, 2, d]);
@@ -110,7 +123,9 @@ function selfAttention(layers: Layers, at: SelfAttention, heads: number, dim: nu
 /** 0 where a position of the cache holds a token, -inf past a row's length. [rows, heads, N, dim] and [rows] -> [rows, 1, 1, N] */
 function lengthMask(layers: Layers, cache: Value, lengths: Value): Value {
   const { graph } = layers;
-  const size = graph.op("Squeeze", [graph.op("Slice", [graph.op("Shape", [cache]), graph.int64s([2]), graph.int64s([3])])]);
+  const size = graph.op("Squeeze", [
+    graph.op("Slice", [graph.op("Shape", [cache]), graph.int64s([2]), graph.int64s([3])]),
+  ]);
   const columns = graph.op("Range", [graph.int64(0), size, graph.int64(1)]); // [N]
   const used = layers.reshape(lengths, [-1, 1, 1, 1]);
   return graph.op("Where", [graph.op("Less", [columns, used]), graph.float(0), graph.float(Number.NEGATIVE_INFINITY)]);
@@ -123,7 +138,12 @@ function writeHead(layers: Layers, config: ModelConfig, h: Value): void {
   const vocabulary = weights.get(embeddingName).dims[0] as number;
   const bias = weights.has(logitsBiasName) ? layers.reshape(layers.weight(logitsBiasName), [vocabulary]) : undefined;
   const logits = graph.op("Gemm", bias ? [h, head, bias] : [h, head], { transB: 1 }); // [R, V]
-  const [topLogits, topIds] = graph.ops("TopK", [logits, graph.int64s([candidatesPerRow])], { axis: -1 }, { outputs: 2 }) as [Value, Value];
+  const [topLogits, topIds] = graph.ops(
+    "TopK",
+    [logits, graph.int64s([candidatesPerRow])],
+    { axis: -1 },
+    { outputs: 2 },
+  ) as [Value, Value];
   const forced = graph.int64s([forcedBos ?? config.text.bos, forcedEos ?? (config.text.eos[0] as number)]);
   graph.output("top_ids", topIds, "int64", ["R", candidatesPerRow]);
   graph.output("top_logits", topLogits, "float32", ["R", candidatesPerRow]);

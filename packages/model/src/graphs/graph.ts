@@ -6,7 +6,15 @@ export type Value = string & { readonly value: unique symbol };
 export type ElementType = "float32" | "float16" | "uint8" | "int8" | "int32" | "int64" | "bool";
 
 // TensorProto.DataType of onnx.proto.
-const elementTypes: Record<ElementType, number> = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9, float16: 10 };
+const elementTypes: Record<ElementType, number> = {
+  float32: 1,
+  uint8: 2,
+  int8: 3,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  float16: 10,
+};
 
 export type Attribute = number | bigint | string | readonly number[] | { readonly float: number };
 
@@ -64,19 +72,35 @@ export class Graph {
   }
 
   /** A node with one output. */
-  op(type: string, inputs: readonly (Value | undefined)[], attributes: Record<string, Attribute> = {}, options: NodeOptions = {}): Value {
+  op(
+    type: string,
+    inputs: readonly (Value | undefined)[],
+    attributes: Record<string, Attribute> = {},
+    options: NodeOptions = {},
+  ): Value {
     return this.ops(type, inputs, attributes, options)[0] as Value;
   }
 
   /** A node with several outputs. */
-  ops(type: string, inputs: readonly (Value | undefined)[], attributes: Record<string, Attribute> = {}, options: NodeOptions = {}): Value[] {
+  ops(
+    type: string,
+    inputs: readonly (Value | undefined)[],
+    attributes: Record<string, Attribute> = {},
+    options: NodeOptions = {},
+  ): Value[] {
     const outputs = Array.from({ length: options.outputs ?? 1 }, () => this.#fresh(type));
     this.#node(type, inputs, outputs, attributes, options.domain);
     return outputs;
   }
 
   /** A node whose outputs are named by the caller; "" leaves one out. */
-  namedOps(type: string, inputs: readonly (Value | undefined)[], outputs: readonly string[], attributes: Record<string, Attribute>, domain?: "com.microsoft"): void {
+  namedOps(
+    type: string,
+    inputs: readonly (Value | undefined)[],
+    outputs: readonly string[],
+    attributes: Record<string, Attribute>,
+    domain?: "com.microsoft",
+  ): void {
     this.#node(type, inputs, outputs, attributes, domain);
   }
 
@@ -139,12 +163,19 @@ export class Graph {
     return `${type}_${this.#count++}` as Value;
   }
 
-  #node(type: string, inputs: readonly (Value | undefined)[], outputs: readonly string[], attributes: Record<string, Attribute>, domain: string | undefined): void {
+  #node(
+    type: string,
+    inputs: readonly (Value | undefined)[],
+    outputs: readonly string[],
+    attributes: Record<string, Attribute>,
+    domain: string | undefined,
+  ): void {
     const node = new ProtoWriter();
     for (const input of inputs) node.string(1, input ?? "");
     for (const output of outputs) node.string(2, output);
     node.string(3, `${type}_${this.#count++}`).string(4, type);
-    for (const [name, value] of Object.entries(attributes)) node.message(5, (inner) => writeAttribute(inner, name, value));
+    for (const [name, value] of Object.entries(attributes))
+      node.message(5, (inner) => writeAttribute(inner, name, value));
     if (domain) node.string(7, domain);
     this.#nodes.push(node.finish());
   }
@@ -162,7 +193,8 @@ function valueInfo(name: string, type: ElementType, dims: Dims): Uint8Array {
     .message(2, (typeProto) =>
       typeProto.message(1, (tensorType) =>
         tensorType.varint(1, elementTypes[type]).message(2, (shape) => {
-          for (const dim of dims) shape.message(1, (d) => (typeof dim === "number" ? d.varint(1, dim) : d.string(2, dim)));
+          for (const dim of dims)
+            shape.message(1, (d) => (typeof dim === "number" ? d.varint(1, dim) : d.string(2, dim)));
         }),
       ),
     )

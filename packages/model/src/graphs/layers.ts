@@ -83,6 +83,11 @@ export class Layers {
 
   /** Softmax attention without a mask. q, k, v: [B, N, heads * dim] -> the same. */
   attention(q: Value, k: Value, v: Value, heads: number, keyMask?: Value): Value {
-    return this.graph.op("MultiHeadAttention", [q, k, v, undefined, keyMask], { num_heads: heads }, { domain: "com.microsoft" });
+    return this.graph.op(
+      "MultiHeadAttention",
+      [q, k, v, undefined, keyMask],
+      { num_heads: heads },
+      { domain: "com.microsoft" },
+    );
   }
 }

@@ -32,7 +32,12 @@ export function buildPromptGraph(config: ModelConfig, weights: WeightSource): Ui
   const total = graph.op("Slice", [shape, graph.int64s([1]), graph.int64s([2])]); // [S]
   // Position i reads row i + 2 of the table: BART's offset.
   const table = layers.weight(`${encoder}.embed_positions.weight`);
-  const positions = graph.op("Slice", [table, graph.int64s([2]), layers.add(total, graph.int64s([2])), graph.int64s([0])]); // [S, d]
+  const positions = graph.op("Slice", [
+    table,
+    graph.int64s([2]),
+    layers.add(total, graph.int64s([2])),
+    graph.int64s([0]),
+  ]); // [S, d]
   const columns = graph.op("Range", [graph.int64(0), graph.op("Squeeze", [total]), graph.int64(1)]); // [S]
   const used = graph.op("Unsqueeze", [layers.add(lengths, graph.int64s([imageTokens])), graph.int64s([1])]); // [P, 1]
   const mask = graph.op("Cast", [graph.op("Less", [columns, used])], { to: 6 }); // [P, S], 1 = attended to
@@ -42,7 +47,11 @@ export function buildPromptGraph(config: ModelConfig, weights: WeightSource): Ui
   const unflatten = (x: Value) => graph.op("Reshape", [x, back]); // [P * S, d] -> [P, S, d]
   for (let l = 0; l < text.encoderLayers; l++) {
     const layer = `${encoder}.layers.${l}`;
-    const [q, k, v] = ["q", "k", "v"].map((part) => unflatten(layers.linear(h, `${layer}.self_attn.${part}_proj`))) as [Value, Value, Value];
+    const [q, k, v] = ["q", "k", "v"].map((part) => unflatten(layers.linear(h, `${layer}.self_attn.${part}_proj`))) as [
+      Value,
+      Value,
+      Value,
+    ];
     const attended = layers.reshape(layers.attention(q, k, v, text.encoderHeads, mask), [-1, d]);
     h = layers.addNorm(layers.linear(attended, `${layer}.self_attn.out_proj`), h, `${layer}.self_attn_layer_norm`).norm;
     h = layers.addNorm(layers.feedForward(h, `${layer}.fc1`, `${layer}.fc2`), h, `${layer}.final_layer_norm`).norm;
@@ -53,7 +62,10 @@ export function buildPromptGraph(config: ModelConfig, weights: WeightSource): Ui
   const split = graph.op("Concat", [graph.int64s([-1]), total, graph.int64s([heads, dim])], { axis: 0 });
   for (let l = 0; l < text.decoderLayers; l++) {
     const attention = `model.language_model.decoder.layers.${l}.encoder_attn`;
-    for (const [part, name] of [["k", crossNames(l).key], ["v", crossNames(l).value]] as const) {
+    for (const [part, name] of [
+      ["k", crossNames(l).key],
+      ["v", crossNames(l).value],
+    ] as const) {
       const flat = layers.linear(h, `${attention}.${part}_proj`);
       const out = graph.directOutput(name, "float32", ["P", heads, "S", dim]);
       graph.namedOps("Transpose", [graph.op("Reshape", [flat, split])], [out], { perm: [0, 2, 1, 3] });

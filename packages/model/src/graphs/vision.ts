@@ -56,24 +56,48 @@ function visionStage(layers: Layers, config: ModelConfig, input: Value, stage: n
     const block = `${tower}.blocks.${stage}.${b}`;
     const spatial = { block: `${block}.spatial_block`, channels, side };
     x = halfBlock(layers, x, spatial, (h) =>
-      windowAttention(layers, h, `${spatial.block}.window_attn`, channels, vision.heads[stage] as number, side, vision.windowSize),
+      windowAttention(
+        layers,
+        h,
+        `${spatial.block}.window_attn`,
+        channels,
+        vision.heads[stage] as number,
+        side,
+        vision.windowSize,
+      ),
     );
     const channel = { block: `${block}.channel_block`, channels, side };
     x = halfBlock(layers, x, channel, (h) =>
-      channelAttention(layers, h, `${channel.block}.channel_attn`, channels, vision.groups[stage] as number, side * side),
+      channelAttention(
+        layers,
+        h,
+        `${channel.block}.channel_attn`,
+        channels,
+        vision.groups[stage] as number,
+        side * side,
+      ),
     );
   }
   return x;
 }
 
 /** x + dwconv(x), attention, x + dwconv(x), feed-forward; each with its residual. [B, N, C] -> [B, N, C] */
-function halfBlock(layers: Layers, input: Value, at: { block: string; channels: number; side: number }, attention: (h: Value) => Value): Value {
+function halfBlock(
+  layers: Layers,
+  input: Value,
+  at: { block: string; channels: number; side: number },
+  attention: (h: Value) => Value,
+): Value {
   const { block, channels, side } = at;
   const tokens = side * side;
   const first = layers.addNorm(depthwise(layers, input, `${block}.conv1`, channels, side), input, `${block}.norm1`);
   const x = layers.add(first.sum, attention(first.norm));
   const second = layers.addNorm(depthwise(layers, x, `${block}.conv2`, channels, side), x, `${block}.norm2`);
-  const hidden = layers.feedForward(layers.reshape(second.norm, [-1, channels]), `${block}.ffn.fc1`, `${block}.ffn.fc2`);
+  const hidden = layers.feedForward(
+    layers.reshape(second.norm, [-1, channels]),
+    `${block}.ffn.fc1`,
+    `${block}.ffn.fc2`,
+  );
   return layers.add(second.sum, layers.reshape(hidden, [-1, tokens, channels]));
 }
 
@@ -91,26 +115,52 @@ function depthwise(layers: Layers, x: Value, name: string, channels: number, sid
  * Attention inside windows of window x window places. The map is padded right and below with zeros after the norm, and the padding
  * takes part (its keys and values are the projection's bias): there is no mask and no shift. [B, N, C] -> [B, N, C]
  */
-function windowAttention(layers: Layers, x: Value, name: string, channels: number, heads: number, side: number, window: number): Value {
+function windowAttention(
+  layers: Layers,
+  x: Value,
+  name: string,
+  channels: number,
+  heads: number,
+  side: number,
+  window: number,
+): Value {
   const { graph } = layers;
   const across = Math.ceil(side / window);
   const padded = across * window;
   let map = layers.reshape(x, [-1, side, side, channels]);
   if (padded > side) map = graph.op("Pad", [map, graph.int64s([0, 0, 0, 0, 0, padded - side, padded - side, 0])]);
-  const windows = layers.transpose(layers.reshape(map, [-1, across, window, across, window, channels]), [0, 1, 3, 2, 4, 5]);
+  const windows = layers.transpose(
+    layers.reshape(map, [-1, across, window, across, window, channels]),
+    [0, 1, 3, 2, 4, 5],
+  );
   const rows = layers.reshape(windows, [-1, channels]);
   const [q, k, v] = [0, 1, 2].map((third) =>
     layers.reshape(layers.linearThird(rows, `${name}.qkv`, third, channels), [-1, window * window, channels]),
   ) as [Value, Value, Value];
   const attended = layers.reshape(layers.attention(q, k, v, heads), [-1, channels]);
-  const projected = layers.reshape(layers.linear(attended, `${name}.proj`), [-1, across, across, window, window, channels]);
+  const projected = layers.reshape(layers.linear(attended, `${name}.proj`), [
+    -1,
+    across,
+    across,
+    window,
+    window,
+    channels,
+  ]);
   let out = layers.reshape(layers.transpose(projected, [0, 1, 3, 2, 4, 5]), [-1, padded, padded, channels]);
-  if (padded > side) out = graph.op("Slice", [out, graph.int64s([0, 0]), graph.int64s([side, side]), graph.int64s([1, 2])]);
+  if (padded > side)
+    out = graph.op("Slice", [out, graph.int64s([0, 0]), graph.int64s([side, side]), graph.int64s([1, 2])]);
   return layers.reshape(out, [-1, side * side, channels]);
 }
 
 /** Attention between the channels of a group, summed over all places, scaled by places^-0.5. [B, N, C] -> [B, N, C] */
-function channelAttention(layers: Layers, x: Value, name: string, channels: number, groups: number, tokens: number): Value {
+function channelAttention(
+  layers: Layers,
+  x: Value,
+  name: string,
+  channels: number,
+  groups: number,
+  tokens: number,
+): Value {
   const { graph } = layers;
   const width = channels / groups;
   const rows = layers.reshape(x, [-1, channels]);
@@ -138,7 +188,11 @@ function project(layers: Layers, config: ModelConfig, input: Value): Value {
     return graph.op("Expand", [placed, graph.int64s([side, side, half])]);
   };
   // The column (x) half stands first; a single picture is frame 0 of the temporal table.
-  const position = layers.reshape(graph.op("Concat", [table("column"), table("row")], { axis: -1 }), [1, side * side, width]);
+  const position = layers.reshape(graph.op("Concat", [table("column"), table("row")], { axis: -1 }), [
+    1,
+    side * side,
+    width,
+  ]);
   const frame = layers.rows(`${projector}.visual_temporal_embed.pos_idx_to_embed`, 0, 1);
   const x = layers.add(layers.add(input, position), frame);
   const pooled = graph.op("ReduceMean", [x, graph.int64s([1])], { keepdims: 1 });

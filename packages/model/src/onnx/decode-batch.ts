@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { graphFiles } from "../build/build.ts";
 import type { Manifest } from "../build/manifest.ts";
 import { KvPool } from "../generation/kv-pool.ts";
+import { numBeamsMax } from "../generation/options.ts";
 import type { Advance, Hypothesis, RowOutput, Search } from "../generation/search.ts";
 import { candidatesPerRow, selfNames } from "../graphs/decode.ts";
 import { crossNames } from "../graphs/prompt.ts";
@@ -17,6 +18,22 @@ export interface BatchLimits {
   readonly rowsMax: number;
   /** Sequences in one step. */
   readonly sequencesMax: number;
+}
+
+/**
+ * Limits whose caches cannot exceed `bytesMax`, however long answers and prompts become: half of it for self-attention, half for
+ * cross-attention. One sequence is always allowed.
+ */
+export function batchLimits(
+  manifest: Manifest,
+  wanted: { rowsMax: number; bytesMax: number; newTokensMax: number },
+): BatchLimits {
+  const { text } = manifest.config;
+  const positionBytes = 2 * text.decoderLayers * text.hidden * Float32Array.BYTES_PER_ELEMENT;
+  const rowPositions = Math.min(text.positions, wanted.newTokensMax);
+  const fit = (positions: number) => Math.max(1, Math.floor(wanted.bytesMax / 2 / (positions * positionBytes)));
+  const rowsMax = Math.max(numBeamsMax, Math.min(wanted.rowsMax, fit(rowPositions)));
+  return { rowsMax, sequencesMax: Math.min(rowsMax, fit(text.positions)) };
 }
 
 /** One sequence in the batch. Its fields belong to DecodeBatch. */
@@ -82,10 +99,16 @@ export class DecodeBatch implements AsyncDisposable {
     return this.#self.bytes + this.#cross.bytes;
   }
 
+  /** How many more sequences and rows would find room. */
+  get room(): { readonly sequences: number; readonly rows: number } {
+    const reserved = this.#sequences.reduce((n, s) => n + s.beams, 0);
+    return { sequences: this.limits.sequencesMax - this.#sequences.length, rows: this.limits.rowsMax - reserved };
+  }
+
   /** Whether a sequence of so many beams finds room now. */
   hasRoom(beams: number): boolean {
-    const reserved = this.#sequences.reduce((n, s) => n + s.beams, 0);
-    return this.#sequences.length < this.limits.sequencesMax && reserved + beams <= this.limits.rowsMax;
+    const { sequences, rows } = this.room;
+    return sequences >= 1 && rows >= beams;
   }
 
   /** Adds a sequence that decodes from prompt `index` of `encoded`. It takes part from the next step on. */
@@ -95,7 +118,8 @@ export class DecodeBatch implements AsyncDisposable {
     const slot = this.#sequences.length;
     this.#cross.reserve(slot + 1, crossLength, slot);
     const size = this.#dims.heads * encoded.stride * this.#dims.dim;
-    for (const [t, data] of encoded.tensors.entries()) this.#cross.fill(t, slot, data, index * size, encoded.stride, crossLength);
+    for (const [t, data] of encoded.tensors.entries())
+      this.#cross.fill(t, slot, data, index * size, encoded.stride, crossLength);
     const sequence: Sequence = { search, beams, slot, crossLength, rows: [] };
     this.#sequences.push(sequence);
     sequence.rows.push(this.#addRow(sequence));
@@ -217,7 +241,9 @@ export class DecodeBatch implements AsyncDisposable {
     const rows = this.#rows.length;
     const prompts = this.#sequences.length;
     const positions = this.#rows.map((row) => row.filled);
-    const tokens = this.#rows.map(({ owner }, row) => (owner.search.hypotheses[owner.rows.indexOf(row)] as Hypothesis).ids.at(-1) as number);
+    const tokens = this.#rows.map(
+      ({ owner }, row) => (owner.search.hypotheses[owner.rows.indexOf(row)] as Hypothesis).ids.at(-1) as number,
+    );
     this.#self.reserve(rows, Math.max(...positions) + 1, rows);
     const width = Math.max(...this.#sequences.map((s) => s.rows.length)); // K
     const group: number[] = [];
@@ -231,7 +257,10 @@ export class DecodeBatch implements AsyncDisposable {
       positions: int64Tensor(positions, [rows]),
       group: int64Tensor(group, [prompts, width]),
       ungroup: int64Tensor(ungroup, [rows]),
-      cross_lengths: int64Tensor(this.#sequences.map((s) => s.crossLength), [prompts]),
+      cross_lengths: int64Tensor(
+        this.#sequences.map((s) => s.crossLength),
+        [prompts],
+      ),
     };
     const { heads, dim } = this.#dims;
     for (let l = 0; l < this.#layers; l++) {

@@ -1,4 +1,4 @@
-export { type BatchLimits, DecodeBatch, type Sequence, type Stepped } from "./decode-batch.ts";
+export { type BatchLimits, batchLimits, DecodeBatch, type Sequence, type Stepped } from "./decode-batch.ts";
 export { generate } from "./generate.ts";
 export { type EncodedPrompts, type Prompt, PromptModel } from "./prompt-model.ts";
 export { VisionModel } from "./vision-model.ts";

@@ -39,14 +39,23 @@ export class PromptModel implements AsyncDisposable {
     const { config } = this.#manifest;
     const longest = Math.max(...prompts.map((p) => p.ids.length));
     const padded = prompts.flatMap((p) => [...p.ids, ...Array(longest - p.ids.length).fill(config.text.pad)]);
-    const names = Array.from({ length: config.text.decoderLayers }, (_, l) => [crossNames(l).key, crossNames(l).value]).flat();
+    const names = Array.from({ length: config.text.decoderLayers }, (_, l) => [
+      crossNames(l).key,
+      crossNames(l).value,
+    ]).flat();
     const features = images.length === 1 ? (images[0] as Float32Array) : concat(images);
     const out = await this.#session.run(
       {
         features: float32Tensor(features, [images.length, config.imageTokens, config.text.hidden]),
-        image_index: int64Tensor(prompts.map((p) => p.image), [prompts.length]),
+        image_index: int64Tensor(
+          prompts.map((p) => p.image),
+          [prompts.length],
+        ),
         ids: int64Tensor(padded, [prompts.length, longest]),
-        lengths: int64Tensor(prompts.map((p) => p.ids.length), [prompts.length]),
+        lengths: int64Tensor(
+          prompts.map((p) => p.ids.length),
+          [prompts.length],
+        ),
       },
       names,
     );

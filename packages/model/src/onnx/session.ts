@@ -28,8 +28,11 @@ export async function openSession(file: string, threads: number): Promise<Sessio
 export const int64Tensor = (values: readonly number[], dims: readonly number[]): ort.Tensor =>
   new ort.Tensor("int64", BigInt64Array.from(values, BigInt), dims);
 
-export const int32Tensor = (values: readonly number[], dims: readonly number[]): ort.Tensor => new ort.Tensor("int32", Int32Array.from(values), dims);
+export const int32Tensor = (values: readonly number[], dims: readonly number[]): ort.Tensor =>
+  new ort.Tensor("int32", Int32Array.from(values), dims);
 
-export const float32Tensor = (data: Float32Array, dims: readonly number[]): ort.Tensor => new ort.Tensor("float32", data, dims);
+export const float32Tensor = (data: Float32Array, dims: readonly number[]): ort.Tensor =>
+  new ort.Tensor("float32", data, dims);
 
-export const uint8Tensor = (data: Uint8Array, dims: readonly number[]): ort.Tensor => new ort.Tensor("uint8", data, dims);
+export const uint8Tensor = (data: Uint8Array, dims: readonly number[]): ort.Tensor =>
+  new ort.Tensor("uint8", data, dims);

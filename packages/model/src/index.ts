@@ -1,0 +1,27 @@
+export {
+  parseAnswer,
+  type ParsedAnswer,
+  parseRegions,
+  parseText,
+  type Region,
+  type Score,
+  toAnswer,
+} from "./answers.ts";
+export { RegionStream } from "./answer-stream.ts";
+export { graphFiles } from "./build/build.ts";
+export { type BuiltModel, type PrepareOptions, prepareModel } from "./build/cache.ts";
+export { buildVersion, type Manifest, manifestName, type Precision, precisions } from "./build/manifest.ts";
+export { type Checkpoint, openCheckpoint } from "./checkpoint/checkpoint.ts";
+export type { GenerationConfig, Layout, ModelConfig } from "./checkpoint/config.ts";
+export { ModelError, type ModelErrorCode } from "./errors.ts";
+export { newSearch } from "./generation/new-search.ts";
+export { type GenerationOptions, newTokensMax, numBeamsMax, resolveOptions } from "./generation/options.ts";
+export type { Finished, FinishReason, Hypothesis, Search } from "./generation/search.ts";
+export { type DecodeOptions, decodePicture, imagePixelsMax, imageSideMax, type Picture } from "./image.ts";
+export { imageTypeOf } from "./image-type.ts";
+export { dequantize, type PictureSize, quantize } from "./locations.ts";
+export { type PreparedPicture, pictureDigest, preparePicture } from "./picture.ts";
+export { resizeBicubic } from "./resize.ts";
+export { scoreRegions } from "./scores.ts";
+export { answerKey, buildPrompt, findTask, joinClasses, regionToLocations, type TaskRow, tasks } from "./tasks.ts";
+export { type Pieces, TextStream, Tokenizer } from "./tokenizer.ts";

@@ -1,0 +1,42 @@
+import { availableParallelism } from "node:os";
+import { type BuiltModel, Tokenizer } from "@florence/model";
+import { batchLimits, DecodeBatch, PromptModel } from "@florence/model/onnx";
+import { serveWorker, type WorkerCallContext } from "@florence/service/worker";
+import type { DecoderConfig } from "./config.ts";
+import type { Job } from "./job.ts";
+import { Scheduler } from "./scheduler.ts";
+
+export interface DecodeWorkerData {
+  readonly model: BuiltModel;
+  readonly config: Pick<DecoderConfig, "threads" | "rowsMax" | "kvBytesMax" | "promptBatchMax" | "newTokensMax">;
+}
+
+export type DecodeWorkerMethods = Awaited<ReturnType<typeof start>>["methods"];
+
+/** The prompt and decode graphs and the scheduler, in a thread of their own: a model run blocks the thread it is on. */
+async function start({ model, config }: DecodeWorkerData) {
+  const { folder, manifest } = model;
+  const threads = config.threads || availableParallelism();
+  const limits = batchLimits(manifest, {
+    rowsMax: config.rowsMax,
+    bytesMax: config.kvBytesMax,
+    newTokensMax: config.newTokensMax,
+  });
+  const prompts = await PromptModel.load(folder, manifest, threads);
+  const batch = await DecodeBatch.load(folder, manifest, threads, limits);
+  const vocabulary = (await Tokenizer.load(folder)).size;
+  const scheduler = new Scheduler({ prompts, batch, manifest }, { promptBatchMax: config.promptBatchMax, vocabulary });
+  return {
+    methods: {
+      generate: (job: Job, { signal, emit }: WorkerCallContext) => scheduler.run(job, signal, emit),
+      /** Sequences and bytes held now: both return to zero when nothing runs. */
+      usage: async () => ({ sequences: scheduler.running, kvBytes: batch.bytes }),
+    },
+    dispose: async () => {
+      await prompts[Symbol.asyncDispose]();
+      await batch[Symbol.asyncDispose]();
+    },
+  };
+}
+
+await serveWorker(start);

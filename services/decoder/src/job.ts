@@ -1,0 +1,30 @@
+import type { Finished, GenerationOptions } from "@florence/model";
+
+/** One answer to generate. */
+export interface JobTask {
+  /** Prompt ids with <s> and </s>. */
+  readonly promptIds: readonly number[];
+  readonly options: GenerationOptions;
+}
+
+/** All tasks of one request, about one picture. */
+export interface Job {
+  /** The embedding's key: jobs of the same key share one copy in a prompt batch. */
+  readonly imageKey: string;
+  readonly features: Float32Array; // [image_tokens, hidden]
+  readonly tasks: readonly JobTask[];
+  /** Whether token events are wanted. */
+  readonly stream: boolean;
+}
+
+/** What happens to a job's tasks; `task` is the index. Times are milliseconds. */
+export type JobEvent =
+  | { readonly kind: "started"; readonly task: number }
+  | { readonly kind: "token"; readonly task: number; readonly id: number; readonly logProb: number }
+  | { readonly kind: "finished"; readonly task: number; readonly finished: Finished; readonly timing: TaskTiming };
+
+export interface TaskTiming {
+  readonly queueMs: number;
+  readonly promptMs: number;
+  readonly decodeMs: number;
+}

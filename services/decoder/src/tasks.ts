@@ -1,0 +1,71 @@
+import {
+  buildPrompt,
+  findTask,
+  type GenerationOptions,
+  type Manifest,
+  ModelError,
+  resolveOptions,
+  type TaskRow,
+  type Tokenizer,
+} from "@florence/model";
+import { EarlyStopping, type GenerateRequest, type GenerationOptions as WireOptions } from "@florence/proto/decoder";
+import type { JobTask } from "./job.ts";
+
+/** A task of a request: what to generate and how to read the answer, or why it cannot be asked. */
+export type PreparedTask = { readonly row: TaskRow; readonly job: JobTask } | { readonly error: ModelError };
+
+/** Longest prompt in tokens: what image tokens leave of the position table. */
+export function promptTokensMax(manifest: Manifest): number {
+  return manifest.config.text.positions - manifest.config.imageTokens;
+}
+
+/** Builds every task's prompt. A task that cannot be asked does not spoil the others; options that cannot be used spoil all. */
+export function prepareTasks(
+  request: GenerateRequest,
+  manifest: Manifest,
+  tokenizer: Tokenizer,
+  newTokensMax: number,
+): PreparedTask[] {
+  const options = resolveOptions(fromWire(request.options, newTokensMax, manifest), manifest.config);
+  return request.tasks.map(({ name, input }) => {
+    try {
+      const row = findTask(name);
+      const promptIds = tokenizer.encode(buildPrompt(row, input === "" ? undefined : input));
+      const longest = promptTokensMax(manifest);
+      if (promptIds.length > longest) {
+        throw new ModelError(
+          "prompt_too_long",
+          `The prompt has ${promptIds.length} tokens; this model takes at most ${longest}.`,
+        );
+      }
+      return { row, job: { promptIds, options } };
+    } catch (error) {
+      if (error instanceof ModelError) return { error };
+      throw error;
+    }
+  });
+}
+
+const earlyStopping: Partial<Record<EarlyStopping, boolean | "never">> = {
+  [EarlyStopping.TRUE]: true,
+  [EarlyStopping.FALSE]: false,
+  [EarlyStopping.NEVER]: "never",
+};
+
+function fromWire(wire: WireOptions | undefined, newTokensMax: number, manifest: Manifest): Partial<GenerationOptions> {
+  const stopping = wire && earlyStopping[wire.earlyStopping];
+  const longest = Math.min(newTokensMax, manifest.config.text.positions);
+  if (wire?.maxNewTokens !== undefined && wire.maxNewTokens > longest) {
+    throw new ModelError(
+      "option_invalid",
+      `max_new_tokens must be a whole number from 1 to ${longest}, not ${wire.maxNewTokens}.`,
+    );
+  }
+  return {
+    maxNewTokens: wire?.maxNewTokens ?? longest,
+    ...(wire?.numBeams !== undefined && { numBeams: wire.numBeams }),
+    ...(wire?.lengthPenalty !== undefined && { lengthPenalty: wire.lengthPenalty }),
+    ...(wire?.noRepeatNgramSize !== undefined && { noRepeatNgramSize: wire.noRepeatNgramSize }),
+    ...(stopping !== undefined && { earlyStopping: stopping }),
+  };
+}
