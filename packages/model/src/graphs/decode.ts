@@ -71,18 +71,10 @@ export function buildDecodeGraph(config: ModelConfig, weights: WeightSource): Ui
     const stored = ["P", heads, "S", dim];
     const key = graph.input(cross.key, "float32", stored);
     const value = graph.input(cross.value, "float32", stored);
-    crossMask ??= lengthMask(layers, key, crossLengths);
+    crossMask ??= layers.reshape(lengthMask(layers, key, crossLengths), [0, 1, 1, 1, -1]);
     const query = graph.op("Gather", [layers.linear(h, `${layer}.encoder_attn.q_proj`), group], { axis: 0 }); // [P, K, d]
-    const split = layers.transpose(graph.op("Reshape", [query, graph.int64s([0, 0, heads, dim])]), [0, 2, 1, 3]); // [P, heads, K, dim]
-    const scores = graph.op(
-      "FusedMatMul",
-      [split, key],
-      { transB: 1, alpha: { float: dim ** -0.5 } },
-      { domain: "com.microsoft" },
-    ); // [P, heads, K, S]
-    const attention = graph.op("Softmax", [layers.add(scores, crossMask)], { axis: -1 });
-    const mixed = layers.transpose(graph.op("MatMul", [attention, value]), [0, 2, 1, 3]); // [P, K, heads, dim]
-    const rows = graph.op("Gather", [layers.reshape(mixed, [-1, d]), ungroup], { axis: 0 }); // [R, d]
+    const mixed = crossAttention(layers, { query, key, value, mask: crossMask }, heads, dim);
+    const rows = graph.op("Gather", [mixed, ungroup], { axis: 0 }); // [R, d]
     h = layers.addNorm(
       layers.linear(rows, `${layer}.encoder_attn.out_proj`),
       h,
@@ -118,6 +110,36 @@ function selfAttention(layers: Layers, at: SelfAttention, heads: number, dim: nu
   const ownShare = graph.op("Slice", [attention, last, graph.int64s([Number.MAX_SAFE_INTEGER]), last]);
   const mixed = layers.add(graph.op("MatMul", [pastShare, at.pastValue]), graph.op("Mul", [ownShare, v])); // [R, heads, 1, dim]
   return layers.reshape(mixed, [-1, heads * dim]);
+}
+
+interface CrossAttention {
+  readonly query: Value; // [P, K, d]
+  readonly key: Value; // [P, heads, S, dim], as value
+  readonly value: Value;
+  readonly mask: Value; // [P, 1, 1, 1, S]
+}
+
+/**
+ * Every query is multiplied as a row of its own, broadcast over its prompt's keys and values: they are read in place, and the sums run
+ * in the same order whatever K and S are, so an answer does not depend on what else is in the batch. -> [P * K, d]
+ */
+function crossAttention(layers: Layers, at: CrossAttention, heads: number, dim: number): Value {
+  const { graph } = layers;
+  const query = layers.reshape(
+    layers.transpose(graph.op("Reshape", [at.query, graph.int64s([0, 0, heads, dim])]), [0, 2, 1, 3]),
+    [0, heads, -1, 1, dim],
+  ); // [P, heads, K, 1, dim]
+  const key = graph.op("Unsqueeze", [at.key, graph.int64s([2])]); // [P, heads, 1, S, dim]
+  const value = graph.op("Unsqueeze", [at.value, graph.int64s([2])]);
+  const scores = graph.op(
+    "FusedMatMul",
+    [query, key],
+    { transB: 1, alpha: { float: dim ** -0.5 } },
+    { domain: "com.microsoft" },
+  );
+  const attention = graph.op("Softmax", [layers.add(scores, at.mask)], { axis: -1 }); // [P, heads, K, 1, S]
+  const mixed = layers.reshape(graph.op("MatMul", [attention, value]), [0, heads, -1, dim]); // [P, heads, K, dim]
+  return layers.reshape(layers.transpose(mixed, [0, 2, 1, 3]), [-1, heads * dim]);
 }
 
 /** 0 where a position of the cache holds a token, -inf past a row's length. [rows, heads, N, dim] and [rows] -> [rows, 1, 1, N] */

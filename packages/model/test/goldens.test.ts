@@ -1,0 +1,88 @@
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { parseAnswer, toAnswer } from "../src/answers.ts";
+import { findTask } from "../src/index.ts";
+import { generate } from "../src/onnx/index.ts";
+import {
+  excess,
+  fixtures,
+  type GoldenCase,
+  type GoldenRun,
+  goldenOptions,
+  type LoadedModel,
+  loadModel,
+  readGoldens,
+} from "./model-fixture.ts";
+
+const checkpoints = [
+  { folder: "test/fixtures/odd-windows/native", fixture: "odd-windows" },
+  { folder: "test/fixtures/odd-windows/original", fixture: "odd-windows" },
+  { folder: "test/fixtures/even-windows/native", fixture: "even-windows" },
+  { folder: "test/fixtures/even-windows/original", fixture: "even-windows" },
+  { folder: "models/florence-2-drawn", fixture: "drawn" },
+];
+const pairs = (cases: GoldenCase[], beams: number) =>
+  cases.flatMap((c) => c.runs.filter((run) => run.beams === beams).map((run) => ({ ...c, run })));
+type Pair = GoldenCase & { run: GoldenRun };
+
+describe.each(checkpoints)("$folder", ({ folder, fixture }) => {
+  const cases = readGoldens(fixture);
+  const features = new Map<string, Float32Array>();
+  let model: LoadedModel;
+
+  beforeAll(async () => {
+    model = await loadModel(folder);
+    for (const picture of new Set(cases.map((c) => c.picture)))
+      features.set(picture, await model.encode(join(fixtures, fixture, picture)));
+  });
+  afterAll(() => model[Symbol.asyncDispose]());
+
+  /** Answers all pairs of a picture in one batch. */
+  async function answers(asked: Pair[]) {
+    const out = new Map<Pair, Awaited<ReturnType<typeof generate>>[number]>();
+    for (const [picture, embedding] of features) {
+      const here = asked.filter((c) => c.picture === picture);
+      const requests = here.map((c) => ({ promptIds: c.promptIds, options: goldenOptions(c.run) }));
+      const finished = await generate(model, embedding, requests, model.tokenizer.size);
+      for (const [i, c] of here.entries()) out.set(c, finished[i] as (typeof finished)[number]);
+    }
+    return out;
+  }
+
+  test("features equal the reference's", () => {
+    for (const c of cases)
+      if (c.features) expect(excess(c.features, features.get(c.picture) as Float32Array)).toBeLessThan(1);
+  });
+
+  test("greedy ids, log-probabilities and answers equal the reference's in every case", async () => {
+    const asked = pairs(cases, 1);
+    for (const [c, finished] of await answers(asked)) {
+      expect(finished.ids, `${c.picture} ${c.task}`).toEqual(c.run.ids);
+      for (const [i, p] of c.run.tokenLogProbs.entries())
+        expect(Math.abs((finished.logProbs[i] as number) - p)).toBeLessThan(2e-3);
+      const row = findTask(c.task);
+      const size = { width: c.imageSize[0], height: c.imageSize[1] };
+      const text = model.tokenizer.decode(finished.ids);
+      expect(text).toBe(c.run.text);
+      expect(toAnswer(row, parseAnswer(row.answer, text, size))).toEqual(c.run.answer);
+    }
+    expect(asked.length).toBe(fixture === "drawn" ? 372 : 30);
+  });
+
+  test("three-beam ids equal the reference's, or are another answer of the same score", async () => {
+    const asked = pairs(cases, 3);
+    const others: string[] = [];
+    for (const [c, finished] of await answers(asked)) {
+      expect(Math.abs(finished.score - (c.run.score as number)), `${c.picture} ${c.task}`).toBeLessThan(2e-3);
+      if (finished.ids.join() === c.run.ids.join()) {
+        for (const [i, p] of c.run.tokenLogProbs.entries())
+          expect(Math.abs((finished.logProbs[i] as number) - p)).toBeLessThan(2e-3);
+      } else {
+        expect(Math.abs(finished.score - (c.run.score as number)), `${c.picture} ${c.task}`).toBeLessThan(1e-4);
+        others.push(`${c.picture} ${c.task}`);
+      }
+    }
+    // Ties within float32 noise that fall the other way on some machines.
+    expect(others.length).toBeLessThanOrEqual(asked.length / 100);
+  });
+});
