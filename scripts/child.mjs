@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { constants } from "node:os";
 
 const signals = ["SIGINT", "SIGTERM", "SIGHUP"];
@@ -6,8 +7,8 @@ const signals = ["SIGINT", "SIGTERM", "SIGHUP"];
 // npm passes on a signal that the whole process group has already had: copies within this time are one.
 const sameSignalMs = 500;
 
-// How often to see whether npm is still there; a server that outlives it by a second harms nobody.
-const parentCheckMs = 1000;
+// How often to see whether npm is still there: soon enough for the next start to find the port free.
+const parentCheckMs = 200;
 
 /**
  * Runs a program to its end and resolves to `{ code, signal, exitCode }`: its exit code (128 + n when
@@ -62,11 +63,21 @@ function passSignals(child) {
   return received;
 }
 
-/** Ends the child when npm, which started us, was killed outright and could pass nothing on. */
+/** Ends the child when npm, which started us, has gone: it tells its shell about a signal, not us. */
 function watchParent(child) {
   if (!process.env.npm_lifecycle_event) return undefined;
-  const parent = process.ppid;
+  const npm = npmPid();
   return setInterval(() => {
-    if (process.ppid !== parent) child.kill("SIGTERM");
+    if (npmPid() !== npm) child.kill("SIGTERM");
   }, parentCheckMs).unref();
+}
+
+/** The process that started us: the parent, or the one before it when a shell stands between. */
+function npmPid() {
+  try {
+    const [, name, parent] = /\((.*)\) \S (\d+)/.exec(readFileSync(`/proc/${process.ppid}/stat`, "utf8"));
+    return name === "sh" ? Number(parent) : process.ppid;
+  } catch {
+    return process.ppid; // Not Linux: the shells there step aside for the only command they run.
+  }
 }

@@ -21,9 +21,7 @@ const causes = [
   [/EACCES|EPERM|EROFS|permission denied|read-only file/i, "A folder that must be written cannot be written."],
 ];
 
-/** Says in one sentence why an installer failed, judging by its output; the last lines follow it. */
-export function explain(what, output) {
-  const cause = causes.find(([pattern]) => pattern.test(output))?.[1] ?? "";
-  const lines = output.trim().split("\n").slice(-8);
-  return new Complaint([`${what} failed. ${cause}`.trim(), ...lines.map((line) => `  | ${line}`)].join("\n"));
+/** Says in one sentence why an installer failed, judging by its output; nothing when that is unclear. */
+export function causeOf(output) {
+  return causes.find(([pattern]) => pattern.test(output))?.[1] ?? "";
 }

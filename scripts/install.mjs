@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { follow } from "./child.mjs";
-import { Complaint, explain } from "./complaint.mjs";
+import { Complaint, causeOf } from "./complaint.mjs";
 
 const installMsMax = 600_000; // About 150 MB on an empty machine: ten minutes at 2 Mbit/s.
 
@@ -23,13 +23,13 @@ export async function installPackages({ root, pnpm, env, noteInstaller }) {
     output += text;
     process.stderr.write(text);
   };
-  const args = ["install", "--frozen-lockfile", "--fetch-retries=2", "--fetch-retry-mintimeout=1000"];
+  const args = ["install", "--frozen-lockfile"];
   const stdio = ["ignore", "pipe", "pipe"];
   const options = { cwd: root, env, stdio, timeoutMs: installMsMax, onStart: noteInstaller, onOutput };
   const before = fingerprint(root);
   const result = await follow(pnpm, args, options);
   if (result.signal) throw new Complaint(`stopped by ${result.signal}.`, result.exitCode);
-  if (result.code !== 0) throw explain("installing the packages", output);
+  if (result.code !== 0) throw new Complaint(`installing the packages failed. ${causeOf(output)}`.trim());
   writeFileSync(join(root, stampFile), before);
 }
 

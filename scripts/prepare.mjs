@@ -4,7 +4,7 @@ import { delimiter, dirname, join } from "node:path";
 import { Complaint } from "./complaint.mjs";
 import { installPackages, packagesInstalled } from "./install.mjs";
 import { withLock } from "./lock.mjs";
-import { findNode, findPnpm, getNode, getPnpm } from "./tools.mjs";
+import { fetchedPnpm, findNode, findPnpm, getNode, getPnpm } from "./tools.mjs";
 
 /**
  * Makes sure that Node 24 and the packages of the lock file are there, and resolves to
@@ -24,7 +24,7 @@ export async function prepare(root) {
   }
   const node = findNode(tools);
   // pnpm comes first only where we fetched it; otherwise whatever the user has stays as it is.
-  const folders = [node, findPnpm(root, tools)].filter(Boolean).map((program) => dirname(program));
+  const folders = [node, fetchedPnpm(root, tools)].filter(Boolean).map((program) => dirname(program));
   return { node, path: [...folders, process.env.PATH].join(delimiter) };
 }
 
@@ -40,8 +40,16 @@ async function fetchMissing(root, tools, noteInstaller) {
 
 /** The environment for npm and pnpm: they get a home of their own where the user's cannot be written. */
 function installerEnv(tools) {
-  // CI=true: never ask. NODE_ENV=production would leave out what the tests and checks need.
-  const { NODE_ENV: _, ...env } = { ...process.env, CI: "true" };
+  // Never ask; and pnpm need not look itself up, since it was chosen for its version.
+  const quiet = { CI: "true", pnpm_config_pm_on_fail: "ignore" };
+  // Two quick retries: pnpm's own take minutes to say that there is no network.
+  const retries = {
+    pnpm_config_fetch_retries: "2",
+    pnpm_config_fetch_retry_mintimeout: "1000",
+    pnpm_config_fetch_retry_maxtimeout: "4000",
+  };
+  // NODE_ENV=production would leave out what the tests and checks need.
+  const { NODE_ENV: _, ...env } = { ...process.env, ...quiet, ...retries };
   if (isWritable(homedir())) return env;
   const home = join(tools, "home");
   mkdirSync(home, { recursive: true });

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } 
 import { tmpdir } from "node:os";
 import { basename, delimiter, join } from "node:path";
 import { follow } from "./child.mjs";
-import { Complaint, explain } from "./complaint.mjs";
+import { Complaint, causeOf } from "./complaint.mjs";
 
 const nodeMajorMin = 24; // The first that runs the sources as they are: type stripping and `await using`.
 
@@ -49,8 +49,12 @@ function nodeProgram(folder, { name }) {
 
 /** The path of a pnpm of exactly the pinned version: fetched before, or the user's own. */
 export function findPnpm(root, tools) {
-  const wanted = pnpmVersion(root);
-  return pnpmProgram(join(tools, `pnpm-${wanted}`)) ?? userPnpm(wanted);
+  return fetchedPnpm(root, tools) ?? userPnpm(pnpmVersion(root));
+}
+
+/** The path of the pnpm that an earlier start fetched. */
+export function fetchedPnpm(root, tools) {
+  return pnpmProgram(join(tools, `pnpm-${pnpmVersion(root)}`));
 }
 
 /** Fetches pnpm and resolves to its path. */
@@ -129,11 +133,19 @@ async function npmInstall(spec, what, folder, { env, noteInstaller }, check) {
   }).catch((error) => {
     throw new Complaint(`${what} is needed, and npm, which would get it, cannot be started (${error.message}).`);
   });
+  if (result.signal || result.code !== 0) rmSync(staging, { recursive: true, force: true });
   if (result.signal) throw new Complaint(`stopped by ${result.signal}.`, result.exitCode);
-  if (result.code !== 0) throw explain(`getting ${what}`, output);
+  if (result.code !== 0) {
+    throw new Complaint(`getting ${what} failed. ${causeOf(output)}\n${head(output)}`);
+  }
   check(staging);
   rmSync(folder, { recursive: true, force: true });
   renameSync(staging, folder);
+}
+
+/** The first lines of npm's output, which name the error; the stack and advice after them help nobody. */
+function head(output) {
+  return output.trim().split("\n").slice(0, 4).join("\n");
 }
 
 /** How to start npm: as the npm that started us when there is one, else as `npm` on the PATH. */
