@@ -1,0 +1,114 @@
+import { hash } from "node:crypto";
+import { type Alias, AliasMap, aliasName, type EmbeddingStore, embeddingKey, SingleFlight } from "@florence/embeddings";
+import type { Manifest } from "@florence/model";
+import type { Admission } from "@florence/service";
+import type { PicturePool } from "./picture-pool.ts";
+import { preprocessVersion } from "./preprocess-version.ts";
+import type { VisionPool } from "./vision-pool.ts";
+
+/** What decides an embedding beside the file itself. */
+export interface PictureOptions {
+  readonly ignoreOrientation: boolean;
+  readonly tenant: string;
+}
+
+/** How the embedding was come by: it was there, it was made for this call, or for another that this one joined. */
+export type CacheOutcome = "hit" | "miss" | "coalesced";
+
+/** A picture whose embedding is in the store. */
+export interface EncodedPicture extends Alias {
+  readonly outcome: CacheOutcome;
+  /** Milliseconds of decoding and resizing, and of the model's run, that were spent for this call. */
+  readonly preprocessMs: number;
+  readonly encodeMs: number;
+}
+
+export interface PictureEncoderParts {
+  readonly manifest: Manifest;
+  readonly store: EmbeddingStore;
+  readonly pictures: PicturePool;
+  readonly vision: VisionPool;
+  readonly admission: Admission;
+  /** Files whose pixels' digest is remembered. */
+  readonly aliasesMax: number;
+}
+
+/**
+ * Encodes each distinct picture once. Calls with the same file join before it is decoded; files that decode to the same
+ * pixels join before the model runs. Only what is computed takes a place of the admission: hits and joined calls do not.
+ */
+export class PictureEncoder {
+  readonly #parts: PictureEncoderParts;
+  readonly #preprocess: string;
+  readonly #aliases: AliasMap;
+  readonly #files = new SingleFlight<EncodedPicture>();
+  readonly #encodings = new SingleFlight<Pick<EncodedPicture, "outcome" | "encodeMs">>();
+
+  constructor(parts: PictureEncoderParts) {
+    this.#parts = parts;
+    this.#preprocess = preprocessVersion(parts.manifest);
+    this.#aliases = new AliasMap({ entriesMax: parts.aliasesMax });
+  }
+
+  /** Resolves when the embedding is in the store. `file` must not change before. Throws what the parts throw. */
+  async encode(file: Uint8Array, options: PictureOptions, signal: AbortSignal): Promise<EncodedPicture> {
+    // On this thread: 16 MiB take 10 ms, less than moving them to another and back would hold up either.
+    const name = aliasName({ fileSha256: hash("sha256", file), ...options });
+    const alias = this.#aliases.get(name);
+    if (alias && (await this.#holds(alias.key, signal))) {
+      return { ...alias, outcome: "hit", preprocessMs: 0, encodeMs: 0 };
+    }
+    const { value, joined } = await this.#files.run(
+      name,
+      (shared) => this.#compute(name, file, options, shared),
+      signal,
+    );
+    if (!joined) return value;
+    return { ...value, outcome: value.outcome === "hit" ? "hit" : "coalesced", preprocessMs: 0, encodeMs: 0 };
+  }
+
+  async #compute(
+    name: string,
+    file: Uint8Array,
+    options: PictureOptions,
+    signal: AbortSignal,
+  ): Promise<EncodedPicture> {
+    const { manifest, admission, pictures } = this.#parts;
+    using _place = await admission.acquire(signal);
+    const { width, height, sha256, pixels, preprocessMs } = await pictures.prepare(
+      file,
+      options.ignoreOrientation,
+      signal,
+    );
+    const key = embeddingKey({
+      weightsDigest: manifest.digest,
+      preprocess: this.#preprocess,
+      dtype: "f32",
+      pixelsSha256: sha256,
+      tenant: options.tenant,
+    });
+    const alias: Alias = { key, width, height };
+    this.#aliases.set(name, alias);
+    const { value, joined } = await this.#encodings.run(key, (shared) => this.#run(key, pixels, shared), signal);
+    if (joined && value.outcome === "miss") return { ...alias, outcome: "coalesced", preprocessMs, encodeMs: 0 };
+    return { ...alias, ...value, preprocessMs };
+  }
+
+  /** The store is asked inside the flight: whoever came after another flight had put the embedding finds it. */
+  async #run(
+    key: string,
+    pixels: Uint8Array<ArrayBuffer>,
+    signal: AbortSignal,
+  ): Promise<Pick<EncodedPicture, "outcome" | "encodeMs">> {
+    if (await this.#holds(key, signal)) return { outcome: "hit", encodeMs: 0 };
+    const { manifest, store, vision } = this.#parts;
+    const { data, encodeMs } = await vision.encode(pixels, signal);
+    await store.put(key, { dims: [manifest.config.imageTokens, manifest.config.text.hidden], data });
+    return { outcome: "miss", encodeMs };
+  }
+
+  async #holds(key: string, signal: AbortSignal): Promise<boolean> {
+    const { store } = this.#parts;
+    return store.has ? store.has(key, signal) : (await store.get(key, signal)) !== undefined;
+  }
+}

@@ -1,0 +1,87 @@
+import { type EmbeddingStore, encode as encodeValue, isEmbeddingKey } from "@florence/embeddings";
+import { type Manifest, newTokensMax } from "@florence/model";
+import { CacheResult, CacheTier, type Encoder } from "@florence/proto/encoder";
+import { Fault, type Handlers } from "@florence/service";
+import type { CacheOutcome, PictureEncoder } from "./picture-encoder.ts";
+
+export interface RpcParts {
+  readonly manifest: Manifest;
+  readonly encoder: PictureEncoder;
+  readonly store: EmbeddingStore;
+  /** For stores that do not say when they forget. */
+  readonly storeTtlMs: number;
+  /** Largest picture file. */
+  readonly uploadBytesMax: number;
+  /** Where decoders fetch embeddings from this encoder; known once the server listens. */
+  readonly holder: () => string;
+  readonly picturesEncoded: () => number;
+}
+
+// A name, an address or a digest; anything longer is not an identity.
+const tenantCharactersMax = 256;
+
+const cacheResults: Record<CacheOutcome, CacheResult> = {
+  hit: CacheResult.HIT,
+  miss: CacheResult.MISS,
+  coalesced: CacheResult.COALESCED,
+};
+
+/** The handlers of florence.v1.Encoder. */
+export function encoderHandlers(parts: RpcParts): Handlers<typeof Encoder> {
+  const { manifest, encoder, store, uploadBytesMax } = parts;
+  return {
+    encode: async ({ picture, ignoreOrientation, tenant }, { signal }) => {
+      const began = performance.now();
+      if (picture.length === 0) throw new Fault("image_missing", "The call holds no picture.");
+      if (picture.length > uploadBytesMax) {
+        throw new Fault("image_too_large", `The picture has more than ${uploadBytesMax} bytes.`);
+      }
+      if (tenant.length > tenantCharactersMax) {
+        throw new Fault("body_invalid", `A tenant's name has at most ${tenantCharactersMax} characters.`);
+      }
+      const encoded = await encoder.encode(picture, { ignoreOrientation, tenant }, signal);
+      const { key, width, height, outcome, preprocessMs, encodeMs } = encoded;
+      return {
+        key,
+        width,
+        height,
+        cacheResult: cacheResults[outcome],
+        cacheTier: outcome === "hit" ? CacheTier.MEMORY : CacheTier.NONE,
+        holder: parts.holder(),
+        expiresAtMs: BigInt(expiresAtMs(store, key, parts.storeTtlMs)),
+        preprocessMs,
+        // What was neither is waiting: for a place, for a worker, or for the call that this one joined.
+        queueMs: Math.max(0, performance.now() - began - preprocessMs - encodeMs),
+        encodeMs,
+      };
+    },
+    getEmbedding: async ({ key }, { signal }) => {
+      if (!isEmbeddingKey(key)) throw new Fault("body_invalid", "The embedding key is malformed.");
+      const embedding = await store.get(key, signal);
+      if (embedding === undefined) {
+        throw new Fault("embedding_evicted", "The picture's embedding is gone: send the picture again.");
+      }
+      return { value: encodeValue(embedding) };
+    },
+    getEncoderModel: async () => ({
+      model: {
+        name: manifest.name,
+        digest: manifest.digest,
+        precision: manifest.precision,
+        imageSize: manifest.config.preprocess.size,
+        imageTokens: manifest.config.imageTokens,
+        hiddenSize: manifest.config.text.hidden,
+        promptTokensMax: manifest.config.text.positions - manifest.config.imageTokens,
+        newTokensMax: newTokensMax(manifest.config),
+        numBeams: manifest.config.generation.numBeams,
+      },
+      picturesEncoded: BigInt(parts.picturesEncoded()),
+    }),
+  };
+}
+
+/** A store that knows times but not this key has dropped it already. */
+function expiresAtMs(store: EmbeddingStore, key: string, ttlMs: number): number {
+  const now = Date.now();
+  return store.expiresAtMs ? (store.expiresAtMs(key) ?? now) : now + ttlMs;
+}

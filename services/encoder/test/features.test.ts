@@ -1,0 +1,47 @@
+import { decode } from "@florence/embeddings";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { buildModel, fixture, startStack } from "./stack.ts";
+
+interface Golden {
+  picture: string;
+  imageSize: [width: number, height: number];
+  features?: { shape: number[]; at: number[]; values: number[] };
+}
+
+type Stack = Awaited<ReturnType<typeof startStack>>;
+
+const resources = new AsyncDisposableStack();
+let stack: Stack;
+beforeAll(async () => {
+  const { model } = resources.use(await buildModel("test/fixtures/odd-windows/native"));
+  stack = resources.use(await startStack({ model }));
+});
+afterAll(() => resources.disposeAsync());
+
+async function featuresOf({ client }: Stack, picture: Uint8Array) {
+  const { key, width, height } = await client.encode({ picture, ignoreOrientation: true });
+  const decoded = decode((await client.getEmbedding({ key })).value);
+  if (!("embedding" in decoded)) throw new Error(`The value does not verify: ${decoded.problem}.`);
+  return { width, height, ...decoded.embedding };
+}
+
+test("features equal the reference's", async () => {
+  const { cases } = JSON.parse(Buffer.from(fixture("odd-windows/goldens.json")).toString()) as { cases: Golden[] };
+  const goldens = cases.filter(({ features }) => features !== undefined);
+  expect(goldens.length).toBeGreaterThan(0);
+  for (const { picture, imageSize, features } of goldens) {
+    const { width, height, dims, data } = await featuresOf(stack, fixture(`odd-windows/${picture}`));
+    expect([width, height]).toEqual(imageSize);
+    expect([1, ...dims]).toEqual(features?.shape);
+    for (const [index, at] of (features?.at ?? []).entries()) {
+      const golden = features?.values[index] as number;
+      expect(Math.abs((data[at] as number) - golden)).toBeLessThanOrEqual(2e-4 + 1e-3 * Math.abs(golden));
+    }
+  }
+});
+
+test("the model is described as its manifest says", async () => {
+  const { model } = await stack.client.getEncoderModel({});
+  expect(model).toMatchObject({ name: "native", precision: "fp32", imageSize: 160, imageTokens: 26, hiddenSize: 64 });
+  expect(model?.digest).toMatch(/^[0-9a-f]{64}$/);
+});
