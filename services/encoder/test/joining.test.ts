@@ -48,6 +48,7 @@ test("sixteen calls with one picture at a time share one encoding", async () => 
   const results = answers.map(({ cacheResult }) => cacheResult);
   expect(results.filter((result) => result === CacheResult.MISS)).toHaveLength(1);
   expect(results.filter((result) => result === CacheResult.COALESCED)).toHaveLength(15);
+  expect(answers.filter(({ preprocessMs }) => preprocessMs > 0)).toHaveLength(1);
   expect(answers.every(({ width, height }) => width === 5000 && height === 4000)).toBe(true);
 });
 
