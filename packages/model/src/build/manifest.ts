@@ -7,7 +7,7 @@ export type Precision = "fp32";
 export const precisions: readonly Precision[] = ["fp32"];
 
 /** Raised when built files change their meaning: graphs' inputs, weights' placement or this manifest. */
-export const buildVersion = 1;
+export const buildVersion = 2;
 export const manifestName = "florence.json";
 
 /** What a built folder is (florence.json). */

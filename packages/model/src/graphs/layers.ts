@@ -53,15 +53,13 @@ export class Layers {
     });
   }
 
-  /** LayerNorm(x + skip), and the sum itself. */
+  /**
+   * LayerNorm(x + skip), and the sum itself. [rows, C]: with two dimensions the runtime keeps the two nodes apart, which is several times
+   * as fast as its fused SkipLayerNormalization.
+   */
   addNorm(x: Value, skip: Value, name: string): { norm: Value; sum: Value } {
-    const outputs = this.graph.ops(
-      "SkipLayerNormalization",
-      [x, skip, this.weight(`${name}.weight`), this.weight(`${name}.bias`)],
-      { epsilon: { float: layerNormEpsilon } },
-      { domain: "com.microsoft", outputs: 4 }, // the second and third are for training
-    );
-    return { norm: outputs[0] as Value, sum: outputs[3] as Value };
+    const sum = this.add(x, skip);
+    return { norm: this.layerNorm(sum, name), sum };
   }
 
   /** fc2(gelu(fc1(x))), exact GELU. [rows, C] -> [rows, C] */

@@ -32,7 +32,7 @@ function normalise(layers: Layers, config: ModelConfig, pixels: Value): Value {
   return layers.add(graph.op("Mul", [nchw, graph.floats(scale, [3, 1, 1])]), graph.floats(shift, [3, 1, 1]));
 }
 
-/** Convolutional embedding, then pairs of a spatial and a channel block. [B, C', H', W'] or [B, N', C'] -> [B, N, C] */
+/** Convolutional embedding, then pairs of a spatial and a channel block. Picture [B, 3, H, W] or tokens [rows, C'] -> [rows, C], rows = B * N */
 function visionStage(layers: Layers, config: ModelConfig, input: Value, stage: number): Value {
   const { vision, maps } = config;
   const channels = vision.channels[stage] as number;
@@ -81,7 +81,7 @@ function visionStage(layers: Layers, config: ModelConfig, input: Value, stage: n
   return x;
 }
 
-/** x + dwconv(x), attention, x + dwconv(x), feed-forward; each with its residual. [B, N, C] -> [B, N, C] */
+/** x + dwconv(x), attention, x + dwconv(x), feed-forward; each with its residual. [rows, C] -> [rows, C] */
 function halfBlock(
   layers: Layers,
   input: Value,
@@ -89,19 +89,13 @@ function halfBlock(
   attention: (h: Value) => Value,
 ): Value {
   const { block, channels, side } = at;
-  const tokens = side * side;
   const first = layers.addNorm(depthwise(layers, input, `${block}.conv1`, channels, side), input, `${block}.norm1`);
   const x = layers.add(first.sum, attention(first.norm));
   const second = layers.addNorm(depthwise(layers, x, `${block}.conv2`, channels, side), x, `${block}.norm2`);
-  const hidden = layers.feedForward(
-    layers.reshape(second.norm, [-1, channels]),
-    `${block}.ffn.fc1`,
-    `${block}.ffn.fc2`,
-  );
-  return layers.add(second.sum, layers.reshape(hidden, [-1, tokens, channels]));
+  return layers.add(second.sum, layers.feedForward(second.norm, `${block}.ffn.fc1`, `${block}.ffn.fc2`));
 }
 
-/** 3x3 convolution of each channel by itself. [B, N, C] -> [B, N, C] */
+/** 3x3 convolution of each channel by itself. [rows, C] -> [rows, C] */
 function depthwise(layers: Layers, x: Value, name: string, channels: number, side: number): Value {
   const map = tokensToMap(layers, x, channels, side);
   const out = layers.graph.op("Conv", [map, layers.weight(`${name}.weight`), layers.weight(`${name}.bias`)], {
@@ -113,7 +107,7 @@ function depthwise(layers: Layers, x: Value, name: string, channels: number, sid
 
 /**
  * Attention inside windows of window x window places. The map is padded right and below with zeros after the norm, and the padding
- * takes part (its keys and values are the projection's bias): there is no mask and no shift. [B, N, C] -> [B, N, C]
+ * takes part (its keys and values are the projection's bias): there is no mask and no shift. [rows, C] -> [rows, C]
  */
 function windowAttention(
   layers: Layers,
@@ -149,10 +143,10 @@ function windowAttention(
   let out = layers.reshape(layers.transpose(projected, [0, 1, 3, 2, 4, 5]), [-1, padded, padded, channels]);
   if (padded > side)
     out = graph.op("Slice", [out, graph.int64s([0, 0]), graph.int64s([side, side]), graph.int64s([1, 2])]);
-  return layers.reshape(out, [-1, side * side, channels]);
+  return layers.reshape(out, [-1, channels]);
 }
 
-/** Attention between the channels of a group, summed over all places, scaled by places^-0.5. [B, N, C] -> [B, N, C] */
+/** Attention between the channels of a group, summed over all places, scaled by places^-0.5. [rows, C] -> [rows, C] */
 function channelAttention(
   layers: Layers,
   x: Value,
@@ -163,9 +157,8 @@ function channelAttention(
 ): Value {
   const { graph } = layers;
   const width = channels / groups;
-  const rows = layers.reshape(x, [-1, channels]);
   const [q, k, v] = [0, 1, 2].map((third) => {
-    const part = layers.linearThird(rows, `${name}.qkv`, third, channels);
+    const part = layers.linearThird(x, `${name}.qkv`, third, channels);
     return layers.transpose(layers.reshape(part, [-1, tokens, groups, width]), [0, 2, 1, 3]); // [B, g, N, w]
   }) as [Value, Value, Value];
   const scale = { alpha: { float: tokens ** -0.5 } };
@@ -173,10 +166,10 @@ function channelAttention(
   const attention = graph.op("Softmax", [scores], { axis: -1 });
   const mixed = graph.op("FusedMatMul", [v, attention], { transB: 1 }, { domain: "com.microsoft" }); // [B, g, N, w]
   const joined = layers.reshape(layers.transpose(mixed, [0, 2, 1, 3]), [-1, channels]);
-  return layers.reshape(layers.linear(joined, `${name}.proj`), [-1, tokens, channels]);
+  return layers.linear(joined, `${name}.proj`);
 }
 
-/** Position and temporal embeddings, the pooled token in front, projection and norm. [B, N, D] -> [B, 1 + N, hidden] */
+/** Position and temporal embeddings, the pooled token in front, projection and norm. [rows, D] -> [B, 1 + N, hidden] */
 function project(layers: Layers, config: ModelConfig, input: Value): Value {
   const { graph } = layers;
   const width = config.vision.channels.at(-1) as number;
@@ -194,7 +187,7 @@ function project(layers: Layers, config: ModelConfig, input: Value): Value {
     width,
   ]);
   const frame = layers.rows(`${projector}.visual_temporal_embed.pos_idx_to_embed`, 0, 1);
-  const x = layers.add(layers.add(input, position), frame);
+  const x = layers.add(layers.add(layers.reshape(input, [-1, side * side, width]), position), frame);
   const pooled = graph.op("ReduceMean", [x, graph.int64s([1])], { keepdims: 1 });
   const tokens = layers.reshape(graph.op("Concat", [pooled, x], { axis: 1 }), [-1, width]);
   const transB = layers.weights.projectionTransposed ? 0 : 1;
@@ -203,10 +196,13 @@ function project(layers: Layers, config: ModelConfig, input: Value): Value {
   return layers.reshape(normed, [-1, config.imageTokens, config.text.hidden]);
 }
 
+/** [rows, C] -> [B, C, H, W] */
 function tokensToMap(layers: Layers, x: Value, channels: number, side: number): Value {
-  return layers.reshape(layers.transpose(x, [0, 2, 1]), [-1, channels, side, side]);
+  const tokens = layers.reshape(x, [-1, side * side, channels]);
+  return layers.reshape(layers.transpose(tokens, [0, 2, 1]), [-1, channels, side, side]);
 }
 
+/** [B, C, H, W] -> [rows, C] */
 function mapToTokens(layers: Layers, x: Value, channels: number): Value {
-  return layers.transpose(layers.graph.op("Reshape", [x, layers.graph.int64s([0, channels, -1])]), [0, 2, 1]);
+  return layers.reshape(layers.transpose(x, [0, 2, 3, 1]), [-1, channels]);
 }
