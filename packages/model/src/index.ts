@@ -10,7 +10,8 @@ export {
 export { RegionStream } from "./answer-stream.ts";
 export { graphFiles } from "./build/build.ts";
 export { type BuiltModel, type PrepareOptions, prepareModel } from "./build/cache.ts";
-export { buildVersion, type Manifest, manifestName, type Precision, precisions } from "./build/manifest.ts";
+export { buildVersion, type Manifest, manifestName } from "./build/manifest.ts";
+export { oneByOne, type Precision, precisions } from "./build/precision.ts";
 export { type Checkpoint, openCheckpoint } from "./checkpoint/checkpoint.ts";
 export type { GenerationConfig, Layout, ModelConfig } from "./checkpoint/config.ts";
 export { ModelError, type ModelErrorCode } from "./errors.ts";

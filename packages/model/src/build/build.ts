@@ -4,11 +4,11 @@ import { copyFile, mkdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { buildDecodeGraph } from "../graphs/decode.ts";
-import type { WeightSource } from "../graphs/layers.ts";
 import { buildPromptGraph } from "../graphs/prompt.ts";
 import { buildVisionGraph } from "../graphs/vision.ts";
-import { buildVersion, type Manifest, manifestName, type Precision } from "./manifest.ts";
-import { type PlacedWeights, type Progress, placeFloat32Weights } from "./weights-file.ts";
+import { buildVersion, type Manifest, manifestName } from "./manifest.ts";
+import type { Precision } from "./precision.ts";
+import { type Progress, placeWeights } from "./weights-file.ts";
 
 export const graphFiles = { vision: "vision.onnx", prompt: "prompt.onnx", decode: "decode.onnx" } as const;
 
@@ -24,8 +24,7 @@ export async function buildInto(
 ): Promise<Manifest> {
   await mkdir(folder, { recursive: true });
   const digest = await digestFiles(checkpoint.files);
-  const weights = await placeFloat32Weights(checkpoint, folder, progress);
-  const source = weightSource(checkpoint, weights);
+  const { source, files: weightFiles } = await placeWeights(checkpoint, folder, precision, progress);
   const { config } = checkpoint;
   await writeFile(join(folder, graphFiles.vision), buildVisionGraph(config, source));
   await writeFile(join(folder, graphFiles.prompt), buildPromptGraph(config, source));
@@ -33,24 +32,11 @@ export async function buildInto(
   const copied = tokenizerFiles.filter((file) => existsSync(join(checkpoint.folder, file)));
   for (const file of copied) await copyFile(join(checkpoint.folder, file), join(folder, file));
   const files: Record<string, number> = {};
-  for (const file of [...Object.values(graphFiles), ...weights.files, ...copied])
+  for (const file of [...Object.values(graphFiles), ...weightFiles, ...copied])
     files[file] = (await stat(join(folder, file))).size;
   const manifest: Manifest = { buildVersion, name: checkpoint.name, digest, precision, config, files };
   await writeFile(join(folder, manifestName), `${JSON.stringify(manifest, null, 1)}\n`);
   return manifest;
-}
-
-function weightSource(checkpoint: Checkpoint, weights: PlacedWeights): WeightSource {
-  return {
-    projectionTransposed: checkpoint.projectionTransposed,
-    has: (name) => weights.places.has(name),
-    get(name) {
-      const tensor = checkpoint.tensors.get(name);
-      const where = weights.places.get(name);
-      if (!tensor || !where) throw new Error(`the graphs read ${name}, which the checkpoint's table of tensors lacks`);
-      return { dims: tensor.shape, where };
-    },
-  };
 }
 
 /** sha-256 over the files' bytes in the order given, hex. */

@@ -4,7 +4,8 @@ import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { buildInto } from "./build.ts";
-import { buildVersion, type Manifest, manifestName, type Precision, readManifest } from "./manifest.ts";
+import { buildVersion, type Manifest, manifestName, readManifest } from "./manifest.ts";
+import type { Precision } from "./precision.ts";
 import type { Progress } from "./weights-file.ts";
 
 /** A folder that can be served: graphs, weights, tokenizer, manifest. */

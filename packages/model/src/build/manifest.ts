@@ -2,12 +2,10 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ModelConfig } from "../checkpoint/config.ts";
 import { ModelError } from "../errors.ts";
-
-export type Precision = "fp32";
-export const precisions: readonly Precision[] = ["fp32"];
+import type { Precision } from "./precision.ts";
 
 /** Raised when built files change their meaning: graphs' inputs, weights' placement or this manifest. */
-export const buildVersion = 2;
+export const buildVersion = 3;
 export const manifestName = "florence.json";
 
 /** What a built folder is (florence.json). */

@@ -2,76 +2,171 @@ import { constants, copyFileSync, linkSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
-import { readFloat32Pieces } from "../checkpoint/convert.ts";
-import { bytesPerElement, type StoredTensor } from "../checkpoint/safetensors.ts";
+import { readFloat32, readFloat32Pieces } from "../checkpoint/convert.ts";
+import { embeddingName, headName } from "../checkpoint/names.ts";
+import type { StoredTensor } from "../checkpoint/safetensors.ts";
 import type { External } from "../graphs/graph.ts";
+import type { LinearWeight, PlainWeight, WeightSource } from "../graphs/layers.ts";
+import { type Form, headForm, linearForm, type Precision, tableForm } from "./precision.ts";
+import { blockSize, quantizeBlocks, quantizeColumns } from "./quantize.ts";
 
 export type Progress = (done: number, total: number) => void;
 
-/** Where each tensor's float32 bytes lie in the built folder, by native name, and the files that hold them. */
+/** A checkpoint's weights in a built folder, for the graph builders, and the files that hold them. */
 export interface PlacedWeights {
-  readonly places: ReadonlyMap<string, External>;
+  readonly source: WeightSource;
   readonly files: readonly string[];
 }
 
 export const weightsFileName = "weights.bin";
 // The runtime maps external data page by page; a tensor that starts on a cache line is read with aligned loads.
 const alignment = 64;
+// A fused projection is quantised in its three parts, because the graphs use them apart.
+const fused = /\.qkv\.weight$/;
 
 /**
- * Puts a checkpoint's weights into a built folder as float32. Files that are float32 already are linked, not copied: the runtime maps
- * them. Other types are converted into one file, tensor by tensor.
+ * Puts a checkpoint's weights into a built folder. In fp32, files that are float32 already are linked, not copied: the runtime maps
+ * them. Everything else is converted or quantised into one file, tensor by tensor: memory stays at the largest tensor.
  */
-export async function placeFloat32Weights(
+export async function placeWeights(
   checkpoint: Checkpoint,
   folder: string,
+  precision: Precision,
   progress?: Progress,
 ): Promise<PlacedWeights> {
-  const tensors = [...checkpoint.tensors];
-  const places = new Map<string, External>();
+  const plain = new Map<string, PlainWeight>();
+  const linears = new Map<string, LinearWeight>();
   const linked = new Map<string, string>();
-  const convert: [string, StoredTensor][] = [];
-  for (const [name, tensor] of tensors) {
-    if (tensor.dtype !== "F32") {
-      convert.push([name, tensor]);
-      continue;
-    }
-    let file = linked.get(tensor.file);
-    if (!file) {
-      file = `weights-${linked.size}.safetensors`;
-      linkOrCopy(tensor.file, join(folder, file));
-      linked.set(tensor.file, file);
-    }
-    places.set(name, { file, offset: tensor.offset, length: tensor.length });
+  const work: { name: string; tensor: StoredTensor; form: Form }[] = [];
+  for (const [name, tensor] of checkpoint.tensors) {
+    const form =
+      linearForm(name, precision) ??
+      (name === embeddingName ? tableForm(precision) : name === headName ? headForm(precision) : "float32");
+    // Only fp32 reads most of a linked file; the others take a few small tensors of it and must stand alone.
+    if (precision === "fp32" && tensor.dtype === "F32")
+      plain.set(name, { dims: tensor.shape, type: "float32", where: link(tensor, folder, linked) });
+    else work.push({ name, tensor, form });
   }
-  if (convert.length > 0) {
-    await using file = await open(join(folder, weightsFileName), "w");
-    await writeConverted(file, convert, places, progress);
-  }
-  return { places, files: [...linked.values(), ...(convert.length > 0 ? [weightsFileName] : [])] };
-}
+  const embedding = checkpoint.tensors.get(embeddingName) as StoredTensor;
+  const head = headForm(precision);
+  if (!checkpoint.tensors.has(headName) && head.endsWith("-blocks"))
+    work.push({ name: headName, tensor: embedding, form: head });
 
-async function writeConverted(
-  file: FileHandle,
-  tensors: [string, StoredTensor][],
-  places: Map<string, External>,
-  progress?: Progress,
-): Promise<void> {
-  const elements = (t: StoredTensor) => t.length / bytesPerElement[t.dtype];
-  const total = tensors.reduce((n, [, t]) => n + elements(t), 0);
-  let offset = 0;
-  let done = 0;
-  for (const [name, tensor] of tensors) {
-    offset = Math.ceil(offset / alignment) * alignment;
-    const start = offset;
-    for (const piece of readFloat32Pieces(tensor)) {
-      await file.write(new Uint8Array(piece.buffer, piece.byteOffset, piece.byteLength), 0, piece.byteLength, offset);
-      offset += piece.byteLength;
-      done += piece.length;
+  if (work.length > 0) {
+    await using file = new WeightsFile(await open(join(folder, weightsFileName), "w"));
+    const total = work.reduce((n, { tensor }) => n + tensor.length, 0);
+    let done = 0;
+    for (const { name, tensor, form } of work) {
+      if (form === "float32" || form === "float16")
+        plain.set(name, { dims: tensor.shape, type: form, where: await file.convert(tensor, form) });
+      else for (const [key, weight] of await file.quantize(name, tensor, form)) linears.set(key, weight);
+      done += tensor.length;
       progress?.(done, total);
     }
-    places.set(name, { file: weightsFileName, offset: start, length: offset - start });
   }
+  const files = [...linked.values(), ...(work.length > 0 ? [weightsFileName] : [])];
+  return { source: weightSource(checkpoint, plain, linears), files };
+}
+
+/** The key of a linear's weight, or of one part of a fused one. */
+const linearKey = (name: string, part?: number) => (part === undefined ? name : `${name}#${part}`);
+
+function weightSource(
+  checkpoint: Checkpoint,
+  plain: Map<string, PlainWeight>,
+  linears: Map<string, LinearWeight>,
+): WeightSource {
+  return {
+    projectionTransposed: checkpoint.projectionTransposed,
+    has: (name) => plain.has(name) || linears.has(name),
+    get(name) {
+      const weight = plain.get(name);
+      if (!weight) throw new Error(`the graphs read ${name}, which was not placed`);
+      return weight;
+    },
+    quantized: (name, part) => linears.get(linearKey(name, part)),
+  };
+}
+
+/** One file that tensors are appended to. */
+class WeightsFile implements AsyncDisposable {
+  readonly #file: FileHandle;
+  #end = 0;
+
+  constructor(file: FileHandle) {
+    this.#file = file;
+  }
+
+  /** Appends a tensor as float32 or float16, piece by piece. */
+  async convert(tensor: StoredTensor, form: "float32" | "float16"): Promise<External> {
+    const start = this.#align();
+    for (const piece of readFloat32Pieces(tensor)) await this.#write(form === "float32" ? piece : toFloat16(piece));
+    return { file: weightsFileName, offset: start, length: this.#end - start };
+  }
+
+  /** Appends a linear's weight [N, K], quantised; a fused one as three. */
+  async quantize(name: string, tensor: StoredTensor, form: Form): Promise<[string, LinearWeight][]> {
+    const values = readFloat32(tensor);
+    const inputs = tensor.shape[1] as number;
+    const parts = fused.test(name) ? 3 : 1;
+    const outputs = (tensor.shape[0] as number) / parts;
+    const out: [string, LinearWeight][] = [];
+    for (let part = 0; part < parts; part++) {
+      const rows = values.subarray(part * outputs * inputs, (part + 1) * outputs * inputs);
+      const key = linearKey(name, parts === 1 ? undefined : part);
+      if (form === "int8-columns") {
+        const { data, scales } = quantizeColumns(rows, outputs, inputs);
+        out.push([
+          key,
+          { kind: "columns", outputs, inputs, data: await this.#append(data), scales: await this.#append(scales) },
+        ]);
+      } else {
+        const bits = form === "int4-blocks" ? 4 : 8;
+        const { data, scales } = quantizeBlocks(rows, outputs, inputs, bits);
+        const shape = { kind: "blocks", bits, blockSize, outputs, inputs } as const;
+        out.push([key, { ...shape, data: await this.#append(data), scales: await this.#append(scales) }]);
+      }
+    }
+    return out;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file.close();
+  }
+
+  async #append(array: ArrayBufferView<ArrayBuffer>): Promise<External> {
+    const start = this.#align();
+    await this.#write(array);
+    return { file: weightsFileName, offset: start, length: this.#end - start };
+  }
+
+  #align(): number {
+    this.#end = Math.ceil(this.#end / alignment) * alignment;
+    return this.#end;
+  }
+
+  async #write(array: ArrayBufferView<ArrayBuffer>): Promise<void> {
+    const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+    for (let done = 0; done < bytes.length; ) {
+      const { bytesWritten } = await this.#file.write(bytes, done, bytes.length - done, this.#end + done);
+      done += bytesWritten;
+    }
+    this.#end += bytes.length;
+  }
+}
+
+function toFloat16(piece: Float32Array): ArrayBufferView<ArrayBuffer> {
+  return Float16Array.from(piece);
+}
+
+function link(tensor: StoredTensor, folder: string, linked: Map<string, string>): External {
+  let file = linked.get(tensor.file);
+  if (!file) {
+    file = `weights-${linked.size}.safetensors`;
+    linkOrCopy(tensor.file, join(folder, file));
+    linked.set(tensor.file, file);
+  }
+  return { file, offset: tensor.offset, length: tensor.length };
 }
 
 /** A hard link where both stand on one file system; the runtime refuses symbolic links. Else a copy (shared blocks where supported). */

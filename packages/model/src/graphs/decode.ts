@@ -43,9 +43,9 @@ export function buildDecodeGraph(config: ModelConfig, weights: WeightSource): Ui
   const ungroup = graph.input("ungroup", "int64", ["R"]);
   const crossLengths = graph.input("cross_lengths", "int64", ["P"]);
 
-  const token = graph.op("Gather", [layers.weight(embeddingName), ids], { axis: 0 }); // [R, d]
+  const token = layers.lookUp(embeddingName, ids); // [R, d]
   const row = layers.add(positions, graph.int64s([2])); // BART's offset
-  const place = graph.op("Gather", [layers.weight(`${decoder}.embed_positions.weight`), row], { axis: 0 });
+  const place = layers.lookUp(`${decoder}.embed_positions.weight`, row);
   let h = layers.layerNorm(layers.add(token, place), `${decoder}.layernorm_embedding`); // [R, d]
   const appended: Value[] = [];
   let selfMask: Value | undefined;
@@ -156,10 +156,9 @@ function lengthMask(layers: Layers, cache: Value, lengths: Value): Value {
 function writeHead(layers: Layers, config: ModelConfig, h: Value): void {
   const { graph, weights } = layers;
   const { forcedBos, forcedEos } = config.generation;
-  const head = layers.weight(weights.has(headName) ? headName : embeddingName);
   const vocabulary = weights.get(embeddingName).dims[0] as number;
   const bias = weights.has(logitsBiasName) ? layers.reshape(layers.weight(logitsBiasName), [vocabulary]) : undefined;
-  const logits = graph.op("Gemm", bias ? [h, head, bias] : [h, head], { transB: 1 }); // [R, V]
+  const logits = layers.product(h, weights.has(headName) ? headName : embeddingName, bias); // [R, V]
   const [topLogits, topIds] = graph.ops(
     "TopK",
     [logits, graph.int64s([candidatesPerRow])],

@@ -26,7 +26,7 @@ export function buildPromptGraph(config: ModelConfig, weights: WeightSource): Ui
   const lengths = graph.input("lengths", "int64", ["P"]);
 
   const image = graph.op("Gather", [features, imageIndex], { axis: 0 }); // [P, T, d]
-  const prompt = graph.op("Gather", [layers.weight(embeddingName), ids], { axis: 0 }); // [P, L, d]
+  const prompt = layers.lookUp(embeddingName, ids); // [P, L, d]
   const merged = graph.op("Concat", [image, prompt], { axis: 1 }); // [P, S, d]
   const shape = graph.op("Shape", [merged]);
   const total = graph.op("Slice", [shape, graph.int64s([1]), graph.int64s([2])]); // [S]
