@@ -2,7 +2,14 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type BuiltModel, type GenerationOptions, prepareModel, preparePicture, Tokenizer } from "../src/index.ts";
+import {
+  type BuiltModel,
+  type GenerationOptions,
+  type Precision,
+  prepareModel,
+  preparePicture,
+  Tokenizer,
+} from "../src/index.ts";
 import { DecodeBatch, PromptModel, VisionModel } from "../src/onnx/index.ts";
 
 export const root = fileURLToPath(new URL("../../../", import.meta.url));
@@ -67,10 +74,14 @@ export interface LoadedModel extends AsyncDisposable {
 }
 
 /** Builds a checkpoint of the repository into a temporary folder and loads all three graphs. */
-export async function loadModel(folder: string, limits = { rowsMax: 24, sequencesMax: 12 }): Promise<LoadedModel> {
+export async function loadModel(
+  folder: string,
+  limits = { rowsMax: 24, sequencesMax: 12 },
+  precision: Precision = "fp32",
+): Promise<LoadedModel> {
   await using resources = new AsyncDisposableStack();
   const cache = resources.use(temporaryFolder());
-  const built = await prepareModel(join(root, folder), { cacheFolder: cache.path });
+  const built = await prepareModel(join(root, folder), { cacheFolder: cache.path, precision });
   const { manifest } = built;
   const vision = resources.use(await VisionModel.load(built.folder, manifest, 2));
   const prompts = resources.use(await PromptModel.load(built.folder, manifest, 2));

@@ -131,11 +131,16 @@ export class Scheduler {
   /** The tasks whose turn it is and for which the batch has room. */
   #choose(): { active: Active; task: number }[] {
     const chosen: { active: Active; task: number }[] = [];
+    const callMax = Math.min(this.#options.promptBatchMax, this.#prompts.promptsMax);
     let room = this.#batch.room;
-    while (chosen.length < this.#options.promptBatchMax) {
+    let bucket: number | undefined;
+    while (chosen.length < callMax) {
       const active = this.#waiting[0];
       if (!active) break;
-      const { numBeams } = taskOf(active, active.next).options;
+      const { promptIds, options } = taskOf(active, active.next);
+      const { numBeams } = options;
+      bucket ??= this.#prompts.bucketOf(promptIds.length);
+      if (this.#prompts.bucketOf(promptIds.length) !== bucket) break; // it begins the next call
       // The first in line waits for its room: passing it over for smaller ones could starve it.
       if (room.sequences < 1 || room.rows < numBeams) break;
       room = { sequences: room.sequences - 1, rows: room.rows - numBeams };

@@ -95,7 +95,7 @@ async function encoded(
   if (bytes !== undefined) return encodePicture(encoder, bytes, autoOrient, call);
   if (picture.kind !== "id") throw new Error("A picture without an id has bytes.");
   // Which tier the decoder finds it in is not known here.
-  return { held: await ids.open(picture.id), cache: { result: "hit", tier: "none" }, timingMs: {} };
+  return { held: await ids.open(picture.id), cache: { result: "hit", tier: "none", encodings: 0 }, timingMs: {} };
 }
 
 async function summary(

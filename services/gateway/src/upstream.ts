@@ -14,6 +14,8 @@ export type DecoderClient = Pick<Client<typeof Decoder>, "generate" | "getDecode
 export interface CacheReport {
   readonly result: "hit" | "miss" | "coalesced";
   readonly tier: "memory" | "nats" | "none";
+  /** Model runs of the encoder that this call caused: 0 or 1, whatever the number of tasks. */
+  readonly encodings: number;
 }
 
 /** A picture whose embedding is held somewhere, and how that came about. */
@@ -48,11 +50,13 @@ export async function encodePicture(
 
 function toEncoded(response: EncodeResponse): EncodedPicture {
   const { key, holder, width, height } = response;
+  const result = cacheResults.get(response.cacheResult) ?? "miss";
   return {
     held: { key, holder, width, height, expiresAtMs: Number(response.expiresAtMs) },
     cache: {
-      result: cacheResults.get(response.cacheResult) ?? "miss",
+      result,
       tier: cacheTiers.get(response.cacheTier) ?? "none",
+      encodings: result === "miss" ? 1 : 0,
     },
     timingMs: { preprocess: response.preprocessMs, encode_queue: response.queueMs, encode: response.encodeMs },
   };

@@ -36,7 +36,7 @@ test("a JSON call is answered with everything the contract names, results in the
       expect.objectContaining({ task: "caption", answer: { "<CAPTION>": "caption:" } }),
       expect.objectContaining({ task: "open_vocabulary_detection", token: "<OPEN_VOCABULARY_DETECTION>" }),
     ],
-    cache: { result: "miss", tier: "none" },
+    cache: { result: "miss", tier: "none", encodings: 1 },
     timing_ms: expect.objectContaining({ encode: 5, decode_queue: 1, prompt: 2, decode: 3, total: expect.any(Number) }),
   });
   expect(stack.generates.at(-1)?.tasks.map(({ input }) => input)).toEqual(["", "", "cat<and>dog"]);

@@ -1,8 +1,13 @@
 import { join } from "node:path";
 import { graphFiles } from "../build/build.ts";
 import type { Manifest } from "../build/manifest.ts";
+import { oneByOne } from "../build/precision.ts";
 import { crossNames } from "../graphs/prompt.ts";
 import { float32Tensor, int64Tensor, openSession, type Session } from "./session.ts";
+
+// Prompts that fill up to the same multiple share a call. What a prompt is padded to then depends on itself alone, so that its answer is
+// the same to the last bit alone and in company; on average half a step, 8 rows of about 590, is wasted.
+const lengthStep = 16;
 
 /** A prompt to encode: its ids with <s> and </s>, about one of the batch's pictures. */
 export interface Prompt {
@@ -34,10 +39,23 @@ export class PromptModel implements AsyncDisposable {
     return new PromptModel(await openSession(join(folder, graphFiles.prompt), threads), manifest);
   }
 
+  /** Prompts of one bucket may share a call. In the integer precisions a call holds one prompt: its activations share one scale. */
+  bucketOf(tokens: number): number {
+    const { config, precision } = this.#manifest;
+    if (oneByOne(precision)) return tokens;
+    return Math.min(config.text.positions - config.imageTokens, Math.ceil(tokens / lengthStep) * lengthStep);
+  }
+
+  /** How many prompts a call may hold. */
+  get promptsMax(): number {
+    return oneByOne(this.#manifest.precision) ? 1 : Number.POSITIVE_INFINITY;
+  }
+
   /** Encodes prompts of any length, about one or several pictures, in one padded call. `images`: float32 [image_tokens, hidden] each. */
   async encode(images: readonly Float32Array[], prompts: readonly Prompt[]): Promise<EncodedPrompts> {
     const { config } = this.#manifest;
-    const longest = Math.max(...prompts.map((p) => p.ids.length));
+    if (prompts.length > this.promptsMax) throw new RangeError("the integer precisions encode one prompt a call");
+    const longest = this.bucketOf(Math.max(...prompts.map((p) => p.ids.length)));
     const padded = prompts.flatMap((p) => [...p.ids, ...Array(longest - p.ids.length).fill(config.text.pad)]);
     const names = Array.from({ length: config.text.decoderLayers }, (_, l) => [
       crossNames(l).key,

@@ -1,0 +1,53 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { findTask } from "@florence/model";
+import { describe, expect, test } from "vitest";
+import { annotateForm, withoutScores } from "./support/annotate.ts";
+import { fixture, root, startServices } from "./support/services.ts";
+
+interface Case {
+  readonly picture: string;
+  readonly task: string;
+  readonly input: string | null;
+  readonly runs: readonly { beams: number; maxNewTokens: number; ids: number[]; answer: Record<string, unknown> }[];
+}
+
+const sets = [
+  { model: "models/florence-2-drawn", fixtures: "drawn" },
+  { model: "test/fixtures/odd-windows/original", fixtures: "odd-windows" },
+  { model: "test/fixtures/even-windows/native", fixtures: "even-windows" },
+];
+
+describe.each(sets)("$model over HTTP", ({ model, fixtures }) => {
+  const cases: Case[] = JSON.parse(readFileSync(join(root, "test/fixtures", fixtures, "goldens.json"), "utf8")).cases;
+
+  test("answers every greedy golden as the reference does, all tasks of a picture in one call", {
+    timeout: 120_000,
+  }, async () => {
+    await using services = await startServices(model);
+    let compared = 0;
+    for (const picture of new Set(cases.map((c) => c.picture))) {
+      const here = cases.filter((c) => c.picture === picture);
+      const tasks = here.map(({ task, input }) => ({
+        task: findTask(task).name,
+        ...(input !== null && { text: input }),
+      }));
+      const options = {
+        num_beams: 1,
+        max_new_tokens: here[0]?.runs[0]?.maxNewTokens,
+        auto_orient: false,
+        details: true,
+      };
+      const answer = await annotateForm(services.url, fixture(`${fixtures}/${picture}`), tasks, options);
+      expect(answer.status).toBe(200);
+      expect(answer.cache.encodings).toBe(1);
+      for (const [i, c] of here.entries()) {
+        expect(answer.results[i]?.ids, `${picture} ${c.task}`).toEqual(c.runs[0]?.ids);
+        expect(withoutScores(answer.results[i]?.answer)).toEqual(c.runs[0]?.answer);
+        compared++;
+      }
+    }
+    expect(compared).toBe(cases.length);
+    expect(await services.usage()).toEqual({ sequences: 0, kvBytes: 0 });
+  });
+});
