@@ -15,6 +15,7 @@ export { oneByOne, type Precision, precisions } from "./build/precision.ts";
 export { type Checkpoint, openCheckpoint } from "./checkpoint/checkpoint.ts";
 export type { GenerationConfig, Layout, ModelConfig } from "./checkpoint/config.ts";
 export { ModelError, type ModelErrorCode } from "./errors.ts";
+export { classify, Grammar } from "./generation/grammar.ts";
 export { newSearch } from "./generation/new-search.ts";
 export { type GenerationOptions, newTokensMax, numBeamsMax, resolveOptions } from "./generation/options.ts";
 export type { Finished, FinishReason, Hypothesis, Search } from "./generation/search.ts";
@@ -24,5 +25,14 @@ export { dequantize, type PictureSize, quantize } from "./locations.ts";
 export { type PreparedPicture, pictureDigest, preparePicture } from "./picture.ts";
 export { resizeBicubic } from "./resize.ts";
 export { scoreRegions } from "./scores.ts";
-export { answerKey, buildPrompt, findTask, joinClasses, regionToLocations, type TaskRow, tasks } from "./tasks.ts";
+export {
+  type AnswerKind,
+  answerKey,
+  buildPrompt,
+  findTask,
+  joinClasses,
+  regionToLocations,
+  type TaskRow,
+  tasks,
+} from "./tasks.ts";
 export { type Pieces, TextStream, Tokenizer } from "./tokenizer.ts";

@@ -85,6 +85,11 @@ export class Tokenizer {
     return id >= this.locationBase && id < this.locationBase + locationBins;
   }
 
+  /** Whether a token is an added one, such as <od>, rather than a piece of text. */
+  isAdded(id: number): boolean {
+    return this.#added.has(id);
+  }
+
   /** The id of a token's content, such as <image>; undefined where the checkpoint has none. */
   tokenId(content: string): number | undefined {
     return this.#bpe.token_to_id(content);

@@ -1,5 +1,5 @@
 import { availableParallelism } from "node:os";
-import { type BuiltModel, Tokenizer } from "@florence/model";
+import { type BuiltModel, classify, Grammar, Tokenizer } from "@florence/model";
 import { batchLimits, DecodeBatch, PromptModel } from "@florence/model/onnx";
 import { serveWorker, type WorkerCallContext } from "@florence/service/worker";
 import type { DecoderConfig } from "./config.ts";
@@ -24,8 +24,16 @@ async function start({ model, config }: DecodeWorkerData) {
   });
   const prompts = await PromptModel.load(folder, manifest, threads);
   const batch = await DecodeBatch.load(folder, manifest, threads, limits);
-  const vocabulary = (await Tokenizer.load(folder)).size;
-  const scheduler = new Scheduler({ prompts, batch, manifest }, { promptBatchMax: config.promptBatchMax, vocabulary });
+  const tokenizer = await Tokenizer.load(folder);
+  const classes = classify(tokenizer, manifest.config.text.eos, manifest.config.text.bos);
+  const scheduler = new Scheduler(
+    { prompts, batch, manifest },
+    {
+      promptBatchMax: config.promptBatchMax,
+      vocabulary: tokenizer.size,
+      grammarOf: (kind) => Grammar.of(kind, classes, tokenizer),
+    },
+  );
   return {
     methods: {
       generate: (job: Job, { signal, emit }: WorkerCallContext) => scheduler.run(job, signal, emit),

@@ -1,10 +1,12 @@
-import type { Finished, GenerationOptions } from "@florence/model";
+import type { AnswerKind, Finished, GenerationOptions } from "@florence/model";
 
 /** One answer to generate. */
 export interface JobTask {
   /** Prompt ids with <s> and </s>. */
   readonly promptIds: readonly number[];
   readonly options: GenerationOptions;
+  /** Allow only well-formed answers of this kind. */
+  readonly constrain?: AnswerKind;
 }
 
 /** All tasks of one request, about one picture. */

@@ -1,4 +1,4 @@
-import { type Hypothesis, type Manifest, newSearch } from "@florence/model";
+import { type AnswerKind, type Grammar, type Hypothesis, type Manifest, newSearch } from "@florence/model";
 import type { DecodeBatch, PromptModel, Sequence } from "@florence/model/onnx";
 import type { Job, JobEvent, JobTask } from "./job.ts";
 
@@ -7,6 +7,8 @@ export interface SchedulerOptions {
   readonly promptBatchMax: number;
   /** Ids that the tokenizer knows. */
   readonly vocabulary: number;
+  /** The grammar of an answer kind; undefined where every text is well formed. */
+  readonly grammarOf: (kind: AnswerKind) => Grammar | undefined;
 }
 
 interface Active {
@@ -114,8 +116,9 @@ export class Scheduler {
     const promptMs = performance.now() - began;
     for (const [i, { active, task }] of chosen.entries()) {
       if (active.signal.aborted) continue;
-      const { options } = taskOf(active, task);
-      const search = newSearch(this.#manifest.config, options, this.#options.vocabulary);
+      const { options, constrain } = taskOf(active, task);
+      const { vocabulary, grammarOf } = this.#options;
+      const search = newSearch(this.#manifest.config, options, vocabulary, constrain && grammarOf(constrain));
       const sequence = this.#batch.join(search, options.numBeams, encoded, i);
       this.#running.set(sequence, {
         active,

@@ -38,7 +38,7 @@ export function prepareTasks(
           `The prompt has ${promptIds.length} tokens; this model takes at most ${longest}.`,
         );
       }
-      return { row, job: { promptIds, options } };
+      return { row, job: { promptIds, options, ...(request.options?.constrain && { constrain: row.answer }) } };
     } catch (error) {
       if (error instanceof ModelError) return { error };
       throw error;

@@ -2,6 +2,7 @@ import {
   type Advance,
   type Candidate,
   extend,
+  firstHypothesis,
   type Finished,
   type Hypothesis,
   nextCandidates,
@@ -30,7 +31,7 @@ export class BeamSearch implements Search {
 
   constructor(settings: SearchSettings) {
     this.#settings = settings;
-    this.#running = [{ ids: [settings.start], logProbs: [], score: 0 }];
+    this.#running = [firstHypothesis(settings)];
   }
 
   get hypotheses(): readonly Hypothesis[] {
@@ -60,10 +61,10 @@ export class BeamSearch implements Search {
       const ends = eos.includes(candidate.token);
       if (!ends && !full) {
         if (next.length === beams) continue;
-        next.push(extend(this.#running[parent] as Hypothesis, candidate));
+        next.push(extend(this.#settings, this.#running[parent] as Hypothesis, candidate));
         parents.push(parent);
       } else if (accepts && rank < beams) {
-        this.#end(extend(this.#running[parent] as Hypothesis, candidate), full);
+        this.#end(extend(this.#settings, this.#running[parent] as Hypothesis, candidate), full);
       }
     }
     this.#ended.sort((a, b) => b.score - a.score); // stable: earlier ones win ties

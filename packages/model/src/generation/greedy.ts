@@ -1,6 +1,7 @@
 import {
   type Advance,
   extend,
+  firstHypothesis,
   type Hypothesis,
   nextCandidates,
   type RowOutput,
@@ -15,7 +16,7 @@ export class GreedySearch implements Search {
 
   constructor(settings: SearchSettings) {
     this.#settings = settings;
-    this.#hypothesis = { ids: [settings.start], logProbs: [], score: 0 };
+    this.#hypothesis = firstHypothesis(settings);
   }
 
   get hypotheses(): readonly Hypothesis[] {
@@ -25,7 +26,7 @@ export class GreedySearch implements Search {
   advance(rows: readonly RowOutput[]): Advance {
     const best = nextCandidates(this.#settings, this.#hypothesis, rows[0] as RowOutput, 1)?.[0];
     if (!best) return { kind: "more" };
-    this.#hypothesis = extend(this.#hypothesis, best);
+    this.#hypothesis = extend(this.#settings, this.#hypothesis, best);
     const { ids, logProbs } = this.#hypothesis;
     const full = ids.length > this.#settings.options.maxNewTokens;
     if (!full && !this.#settings.eos.includes(best.token)) return { kind: "continue", parents: [0] };

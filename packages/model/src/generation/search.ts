@@ -1,3 +1,4 @@
+import type { Grammar, GrammarState } from "./grammar.ts";
 import type { GenerationOptions } from "./options.ts";
 
 /** One partial answer. */
@@ -8,6 +9,8 @@ export interface Hypothesis {
   readonly logProbs: readonly number[];
   /** Sum of log-probabilities, forced tokens counting 0. */
   readonly score: number;
+  /** How far a constrained answer has come. */
+  readonly state?: GrammarState;
 }
 
 /** What the decode graph says about one row: the best candidates in order, and what turns logits into log-probabilities. */
@@ -38,6 +41,8 @@ export interface SearchSettings {
   readonly forcedEos: number | undefined;
   /** Ids from here on are padding of the embedding table, which no tokenizer knows. */
   readonly vocabulary: number;
+  /** Allows only what keeps the answer well formed. */
+  readonly grammar?: Grammar | undefined;
 }
 
 export type FinishReason = "stop" | "length";
@@ -91,20 +96,29 @@ export function nextCandidates(
   if (forcedEos !== undefined && h.ids.length === options.maxNewTokens)
     return [forced(forcedEos, row.forcedEosLogit - row.logSum)];
   if (forcedBos !== undefined && h.ids.length === 1) return [forced(forcedBos, row.forcedBosLogit - row.logSum)];
+  const { grammar } = settings;
+  // Tokens that may still come after this one, the forced end included.
+  const left = options.maxNewTokens - h.ids.length;
+  const known = (token: number) => token < settings.vocabulary;
+  const fits = (token: number) => known(token) && (!grammar || grammar.allows(h.state ?? grammar.start, token, left));
   const banned = bannedByNgram(h.ids, options.noRepeatNgramSize);
-  const usable = (token: number) => token < settings.vocabulary && !banned?.has(token);
-  const out: Candidate[] = [];
-  const take = (token: number, logit: number) => {
-    const logProb = logit - row.logSum;
-    out.push({ token, logProb, gain: logProb });
-  };
+  const usable = (token: number) => !banned?.has(token) && fits(token);
+  const candidate = (token: number, logit: number) => ({
+    token,
+    logProb: logit - row.logSum,
+    gain: logit - row.logSum,
+  });
   if (row.all) {
-    for (const token of bestOfAll(row.all, count, usable)) take(token, row.all[token] as number);
-    return out;
+    const { all } = row;
+    let best = bestOfAll(all, count, usable);
+    // Where the one token that the grammar leaves is banned as a repetition, being well formed comes first.
+    if (best.length === 0) best = bestOfAll(all, count, fits);
+    return best.map((token) => candidate(token, all[token] as number));
   }
+  const out: Candidate[] = [];
   for (let i = 0; i < row.ids.length && out.length < count; i++) {
     const token = row.ids[i] as number;
-    if (usable(token)) take(token, row.logits[i] as number);
+    if (usable(token)) out.push(candidate(token, row.logits[i] as number));
   }
   return out.length < count ? undefined : out;
 }
@@ -128,6 +142,12 @@ function bestOfAll(logits: Float32Array, count: number, usable: (token: number) 
   return best;
 }
 
-export function extend(h: Hypothesis, c: Candidate): Hypothesis {
-  return { ids: [...h.ids, c.token], logProbs: [...h.logProbs, c.logProb], score: h.score + c.gain };
+/** The hypothesis that a search begins with. */
+export function firstHypothesis(settings: SearchSettings): Hypothesis {
+  return { ids: [settings.start], logProbs: [], score: 0, ...(settings.grammar && { state: settings.grammar.start }) };
+}
+
+export function extend(settings: SearchSettings, h: Hypothesis, c: Candidate): Hypothesis {
+  const grown = { ids: [...h.ids, c.token], logProbs: [...h.logProbs, c.logProb], score: h.score + c.gain };
+  return h.state && settings.grammar ? { ...grown, state: settings.grammar.next(h.state, c.token) } : grown;
 }

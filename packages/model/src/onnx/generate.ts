@@ -1,4 +1,5 @@
 import type { Manifest } from "../build/manifest.ts";
+import type { Grammar } from "../generation/grammar.ts";
 import { newSearch } from "../generation/new-search.ts";
 import type { GenerationOptions } from "../generation/options.ts";
 import type { Finished } from "../generation/search.ts";
@@ -9,6 +10,7 @@ export interface GenerateRequest {
   /** Prompt ids with <s> and </s>. */
   readonly promptIds: readonly number[];
   readonly options: GenerationOptions;
+  readonly grammar?: Grammar | undefined;
 }
 
 /**
@@ -26,10 +28,10 @@ export async function generate(
   let next = 0;
   while (next < requests.length || places.size > 0) {
     for (; next < requests.length; next++) {
-      const { promptIds, options } = requests[next] as GenerateRequest;
+      const { promptIds, options, grammar } = requests[next] as GenerateRequest;
       if (!model.batch.hasRoom(options.numBeams)) break;
       const encoded = await model.prompts.encode([features], [{ ids: promptIds, image: 0 }]);
-      const search = newSearch(model.manifest.config, options, vocabulary);
+      const search = newSearch(model.manifest.config, options, vocabulary, grammar);
       places.set(model.batch.join(search, options.numBeams, encoded, 0), next);
     }
     for (const { sequence, advance } of await model.batch.step()) {
