@@ -14,7 +14,11 @@ export type ModelErrorCode =
   | "checkpoint_truncated"
   | "checkpoint_tensor_missing"
   | "checkpoint_tensor_shape"
-  | "checkpoint_dtype_unsupported";
+  | "checkpoint_dtype_unsupported"
+  | "build_corrupt"
+  | "build_outdated"
+  | "build_failed_verification"
+  | "disk_full";
 
 /** An input or a checkpoint that cannot be used. The message is for users: it names what is wrong, never a stack or a secret. */
 export class ModelError extends Error {

@@ -8,9 +8,16 @@ export {
   toAnswer,
 } from "./answers.ts";
 export { RegionStream } from "./answer-stream.ts";
-export { graphFiles } from "./build/build.ts";
-export { type BuiltModel, type PrepareOptions, prepareModel } from "./build/cache.ts";
-export { buildVersion, type Manifest, manifestName } from "./build/manifest.ts";
+export { buildInto, graphFiles, writeManifest } from "./build/build.ts";
+export {
+  type BuiltModel,
+  type CacheEntry,
+  clearCache,
+  listCache,
+  type PrepareOptions,
+  prepareModel,
+} from "./build/cache.ts";
+export { buildVersion, type Manifest, manifestName, readManifest, type Verification } from "./build/manifest.ts";
 export { oneByOne, type Precision, precisions } from "./build/precision.ts";
 export { type Checkpoint, openCheckpoint } from "./checkpoint/checkpoint.ts";
 export type { GenerationConfig, Layout, ModelConfig } from "./checkpoint/config.ts";

@@ -1,11 +1,12 @@
-import { createHash } from "node:crypto";
-import { createReadStream, existsSync } from "node:fs";
-import { copyFile, mkdir, stat, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { copyFile, mkdir, readdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { ModelError } from "../errors.ts";
 import { buildDecodeGraph } from "../graphs/decode.ts";
 import { buildPromptGraph } from "../graphs/prompt.ts";
 import { buildVisionGraph } from "../graphs/vision.ts";
+import { digestFiles } from "./digest.ts";
 import { buildVersion, type Manifest, manifestName } from "./manifest.ts";
 import type { Precision } from "./precision.ts";
 import { type Progress, placeWeights } from "./weights-file.ts";
@@ -15,34 +16,56 @@ export const graphFiles = { vision: "vision.onnx", prompt: "prompt.onnx", decode
 // What a built folder needs beside graphs and weights to stand alone.
 const tokenizerFiles = ["tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "added_tokens.json"];
 
-/** Writes the graphs, weights, tokenizer and manifest of a checkpoint into an existing empty folder. */
+/**
+ * Writes the graphs, weights, tokenizer and manifest of a checkpoint into a new or empty folder. The manifest comes last: a folder
+ * without one is no build. Memory stays at the largest tensor. Throws disk_full.
+ */
 export async function buildInto(
   folder: string,
   checkpoint: Checkpoint,
   precision: Precision,
   progress?: Progress,
 ): Promise<Manifest> {
-  await mkdir(folder, { recursive: true });
+  try {
+    await mkdir(folder, { recursive: true });
+    if ((await readdir(folder)).length > 0) throw new ModelError("option_invalid", `${folder} is not empty.`);
+    return await build(folder, checkpoint, precision, progress);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code !== "ENOSPC" && code !== "EDQUOT") throw cause;
+    throw new ModelError(
+      "disk_full",
+      `The disk is full: ${folder} has no room for the ${precision} build of ${checkpoint.name}.`,
+      { cause },
+    );
+  }
+}
+
+async function build(
+  folder: string,
+  checkpoint: Checkpoint,
+  precision: Precision,
+  progress?: Progress,
+): Promise<Manifest> {
+  const { config } = checkpoint;
   const digest = await digestFiles(checkpoint.files);
   const { source, files: weightFiles } = await placeWeights(checkpoint, folder, precision, progress);
-  const { config } = checkpoint;
   await writeFile(join(folder, graphFiles.vision), buildVisionGraph(config, source));
   await writeFile(join(folder, graphFiles.prompt), buildPromptGraph(config, source));
   await writeFile(join(folder, graphFiles.decode), buildDecodeGraph(config, source));
   const copied = tokenizerFiles.filter((file) => existsSync(join(checkpoint.folder, file)));
   for (const file of copied) await copyFile(join(checkpoint.folder, file), join(folder, file));
-  const files: Record<string, number> = {};
-  for (const file of [...Object.values(graphFiles), ...weightFiles, ...copied])
-    files[file] = (await stat(join(folder, file))).size;
+
+  const files: Record<string, Manifest["files"][string]> = {};
+  for (const name of [...Object.values(graphFiles), ...weightFiles, ...copied]) {
+    const file = join(folder, name);
+    files[name] = { bytes: (await stat(file)).size, sha256: await digestFiles([file]) };
+  }
   const manifest: Manifest = { buildVersion, name: checkpoint.name, digest, precision, config, files };
-  await writeFile(join(folder, manifestName), `${JSON.stringify(manifest, null, 1)}\n`);
+  await writeManifest(folder, manifest);
   return manifest;
 }
 
-/** sha-256 over the files' bytes in the order given, hex. */
-async function digestFiles(files: readonly string[]): Promise<string> {
-  const hash = createHash("sha256");
-  for (const file of files)
-    for await (const chunk of createReadStream(file, { highWaterMark: 1024 * 1024 })) hash.update(chunk);
-  return hash.digest("hex");
+export async function writeManifest(folder: string, manifest: Manifest): Promise<void> {
+  await writeFile(join(folder, manifestName), `${JSON.stringify(manifest, null, 1)}\n`);
 }

@@ -33,9 +33,12 @@ export function linearForm(name: string, precision: Precision): Form | undefined
   }
 }
 
-/** The form of the output head's copy of the token embedding. */
+/**
+ * The form of the output head's copy of the token embedding. Never 4 bits: neighbouring locations differ by little, and at 4 bits the
+ * head alone moves boxes.
+ */
 export function headForm(precision: Precision): Form {
-  return precision === "int8" ? "int8-blocks" : precision === "int4" ? "int4-blocks" : tableForm(precision);
+  return precision === "int8" || precision === "int4" ? "int8-blocks" : tableForm(precision);
 }
 
 /** The form of tables that are looked up, a row at a time: half the bytes cost nothing there. */

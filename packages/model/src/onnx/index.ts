@@ -2,3 +2,4 @@ export { type BatchLimits, batchLimits, DecodeBatch, type Sequence, type Stepped
 export { generate } from "./generate.ts";
 export { type EncodedPrompts, type Prompt, PromptModel } from "./prompt-model.ts";
 export { VisionModel } from "./vision-model.ts";
+export { gate, type VerifyOptions, verifyVariant } from "./verify.ts";
