@@ -22,7 +22,7 @@ export const candidatesPerRow = 16;
  * In: `ids` int64 [R], each row's last token; `positions` int64 [R], its index in its sequence, which is also how many positions of its
  * cache are filled; `group` int64 [P, K], the rows of each prompt, padded with any row; `ungroup` int64 [R], each row's place in the
  * flattened group; `cross_lengths` int64 [P], valid cross positions; past_key_l, past_value_l float32 [R, heads, T, head_dim];
- * cross_key_l, cross_value_l float32 [P, heads, S, head_dim]. What lies past a row's length is masked: any finite values will do.
+ * cross_key_l float32 [P, heads, head_dim, S] and cross_value_l [P, heads, S, head_dim]. What lies past a row's length is masked: any finite values will do.
  * Out: `top_ids` int64 and `top_logits` float32 [R, 16], best first; `log_sum` float32 [R], log of the sum of exp of all logits;
  * `forced_logits` float32 [R, 2], those of the forced first and last token; `logits` float32 [R, V]; `appended` float32
  * [R, layers, 2, hidden], this token's keys and values, which the caller writes into its cache.
@@ -47,6 +47,8 @@ export function buildDecodeGraph(config: ModelConfig, weights: WeightSource): Ui
   const row = layers.add(positions, graph.int64s([2])); // BART's offset
   const place = layers.lookUp(`${decoder}.embed_positions.weight`, row);
   let h = layers.layerNorm(layers.add(token, place), `${decoder}.layernorm_embedding`); // [R, d]
+  // Queries are scaled before they meet the keys: a product with a factor of its own misses the runtime's kernel for single rows.
+  const scale = graph.float(dim ** -0.5);
   const appended: Value[] = [];
   let selfMask: Value | undefined;
   let crossMask: Value | undefined;
@@ -54,11 +56,12 @@ export function buildDecodeGraph(config: ModelConfig, weights: WeightSource): Ui
   for (let l = 0; l < text.decoderLayers; l++) {
     const layer = `${decoder}.layers.${l}`;
     const self = selfNames(l);
-    const [q, k, v] = ["q", "k", "v"].map((part) => layers.linear(h, `${layer}.self_attn.${part}_proj`)) as [
+    const [unscaled, k, v] = ["q", "k", "v"].map((part) => layers.linear(h, `${layer}.self_attn.${part}_proj`)) as [
       Value,
       Value,
       Value,
     ]; // [R, d]
+    const q = graph.op("Mul", [unscaled, scale]);
     appended.push(k, v);
     const cache = ["R", heads, "T", dim];
     const pastKey = graph.input(self.key, "float32", cache);
@@ -68,11 +71,11 @@ export function buildDecodeGraph(config: ModelConfig, weights: WeightSource): Ui
     h = layers.addNorm(layers.linear(attended, `${layer}.self_attn.out_proj`), h, `${layer}.self_attn_layer_norm`).norm;
 
     const cross = crossNames(l);
-    const stored = ["P", heads, "S", dim];
-    const key = graph.input(cross.key, "float32", stored);
-    const value = graph.input(cross.value, "float32", stored);
-    crossMask ??= layers.reshape(lengthMask(layers, key, crossLengths), [0, 1, 1, 1, -1]);
-    const query = graph.op("Gather", [layers.linear(h, `${layer}.encoder_attn.q_proj`), group], { axis: 0 }); // [P, K, d]
+    const key = graph.input(cross.key, "float32", ["P", heads, dim, "S"]);
+    const value = graph.input(cross.value, "float32", ["P", heads, "S", dim]);
+    crossMask ??= layers.reshape(lengthMask(layers, value, crossLengths), [0, 1, 1, 1, -1]);
+    const crossQuery = graph.op("Mul", [layers.linear(h, `${layer}.encoder_attn.q_proj`), scale]);
+    const query = graph.op("Gather", [crossQuery, group], { axis: 0 }); // [P, K, d]
     const mixed = crossAttention(layers, { query, key, value, mask: crossMask }, heads, dim);
     const rows = graph.op("Gather", [mixed, ungroup], { axis: 0 }); // [R, d]
     h = layers.addNorm(
@@ -101,9 +104,9 @@ interface SelfAttention {
 function selfAttention(layers: Layers, at: SelfAttention, heads: number, dim: number): Value {
   const { graph } = layers;
   const [q, k, v] = [at.q, at.k, at.v].map((x) => layers.reshape(x, [-1, heads, 1, dim])) as [Value, Value, Value];
-  const scale = { transB: 1, alpha: { float: dim ** -0.5 } };
-  const past = layers.add(graph.op("FusedMatMul", [q, at.pastKey], scale, { domain: "com.microsoft" }), at.mask); // [R, heads, 1, T]
-  const own = graph.op("FusedMatMul", [q, k], scale, { domain: "com.microsoft" }); // [R, heads, 1, 1]
+  const turned = { transB: 1 };
+  const past = layers.add(graph.op("FusedMatMul", [q, at.pastKey], turned, { domain: "com.microsoft" }), at.mask); // [R, heads, 1, T]
+  const own = graph.op("FusedMatMul", [q, k], turned, { domain: "com.microsoft" }); // [R, heads, 1, 1]
   const attention = graph.op("Softmax", [graph.op("Concat", [past, own], { axis: -1 })], { axis: -1 }); // [R, heads, 1, T + 1]
   const last = graph.int64s([-1]);
   const pastShare = graph.op("Slice", [attention, graph.int64s([0]), last, last]);
@@ -114,8 +117,8 @@ function selfAttention(layers: Layers, at: SelfAttention, heads: number, dim: nu
 
 interface CrossAttention {
   readonly query: Value; // [P, K, d]
-  readonly key: Value; // [P, heads, S, dim], as value
-  readonly value: Value;
+  readonly key: Value; // [P, heads, dim, S]
+  readonly value: Value; // [P, heads, S, dim]
   readonly mask: Value; // [P, 1, 1, 1, S]
 }
 
@@ -129,14 +132,9 @@ function crossAttention(layers: Layers, at: CrossAttention, heads: number, dim: 
     layers.transpose(graph.op("Reshape", [at.query, graph.int64s([0, 0, heads, dim])]), [0, 2, 1, 3]),
     [0, heads, -1, 1, dim],
   ); // [P, heads, K, 1, dim]
-  const key = graph.op("Unsqueeze", [at.key, graph.int64s([2])]); // [P, heads, 1, S, dim]
+  const key = graph.op("Unsqueeze", [at.key, graph.int64s([2])]); // [P, heads, 1, dim, S]
   const value = graph.op("Unsqueeze", [at.value, graph.int64s([2])]);
-  const scores = graph.op(
-    "FusedMatMul",
-    [query, key],
-    { transB: 1, alpha: { float: dim ** -0.5 } },
-    { domain: "com.microsoft" },
-  );
+  const scores = graph.op("MatMul", [query, key]); // [P, heads, K, 1, S]
   const attention = graph.op("Softmax", [layers.add(scores, at.mask)], { axis: -1 }); // [P, heads, K, 1, S]
   const mixed = layers.reshape(graph.op("MatMul", [attention, value]), [0, heads, -1, dim]); // [P, heads, K, dim]
   return layers.reshape(layers.transpose(mixed, [0, 2, 1, 3]), [-1, heads * dim]);
