@@ -4,6 +4,7 @@ import { parseAnswer, toAnswer } from "../src/answers.ts";
 import { findTask } from "../src/index.ts";
 import { generate } from "../src/onnx/index.ts";
 import {
+  closestDecision,
   excess,
   fixtures,
   type GoldenCase,
@@ -69,20 +70,26 @@ describe.each(checkpoints)("$folder", ({ folder, fixture }) => {
     expect(asked.length).toBe(fixture === "drawn" ? 372 : 30);
   });
 
-  test("three-beam ids equal the reference's, or are another answer of the same score", async () => {
+  test("three-beam ids, scores and log-probabilities equal the reference's", async () => {
     const asked = pairs(cases, 3);
-    const others: string[] = [];
+    const ties: string[] = [];
     for (const [c, finished] of await answers(asked)) {
-      expect(Math.abs(finished.score - (c.run.score as number)), `${c.picture} ${c.task}`).toBeLessThan(2e-3);
-      if (finished.ids.join() === c.run.ids.join()) {
-        for (const [i, p] of c.run.tokenLogProbs.entries())
-          expect(Math.abs((finished.logProbs[i] as number) - p)).toBeLessThan(2e-3);
-      } else {
-        expect(Math.abs(finished.score - (c.run.score as number)), `${c.picture} ${c.task}`).toBeLessThan(1e-4);
-        others.push(`${c.picture} ${c.task}`);
+      const name = `${c.picture} ${c.task}`;
+      if (finished.ids.join() !== c.run.ids.join()) {
+        // Another answer counts only where its score is the same or a decision of the search was closer than float32 noise.
+        const sameScore = Math.abs(finished.score - (c.run.score as number)) < 1e-4;
+        if (!sameScore)
+          expect(await closestDecision(model, features.get(c.picture) as Float32Array, c, c.run), name).toBeLessThan(
+            1e-5,
+          );
+        ties.push(name);
+        continue;
       }
+      expect(Math.abs(finished.score - (c.run.score as number)), name).toBeLessThan(2e-3);
+      for (const [i, p] of c.run.tokenLogProbs.entries())
+        expect(Math.abs((finished.logProbs[i] as number) - p)).toBeLessThan(2e-3);
     }
-    // Ties within float32 noise that fall the other way on some machines.
-    expect(others.length).toBeLessThanOrEqual(asked.length / 100);
+    if (ties.length > 0) console.warn(`fell the other way at a tie: ${ties.join(", ")}`);
+    expect(ties.length).toBeLessThanOrEqual(asked.length / 100);
   });
 });

@@ -116,3 +116,34 @@ export function excess(expected: Values, actual: Float32Array): number {
     }),
   );
 }
+
+/**
+ * How close the closest decision of a search was, in log-probability: below float32 noise (about 1e-5) it may fall either way, on
+ * another processor or in the reference itself.
+ */
+export async function closestDecision(
+  model: LoadedModel,
+  features: Float32Array,
+  c: GoldenCase,
+  run: GoldenRun,
+): Promise<number> {
+  const search = newSearch(model.manifest.config, goldenOptions(run), model.tokenizer.size);
+  let closest = Number.POSITIVE_INFINITY;
+  const watched: Search = {
+    get hypotheses() {
+      return search.hypotheses;
+    },
+    advance(rows) {
+      const scores = rows.flatMap((row, i) =>
+        Array.from(row.logits, (logit) => (search.hypotheses[i]?.score ?? 0) + logit - row.logSum),
+      );
+      scores.sort((a, b) => b - a);
+      for (let i = 0; i < 2 * run.beams; i++)
+        closest = Math.min(closest, (scores[i] as number) - (scores[i + 1] as number));
+      return search.advance(rows);
+    },
+  };
+  model.batch.join(watched, run.beams, await model.prompts.encode([features], [{ ids: c.promptIds, image: 0 }]), 0);
+  while (model.batch.sequences.length > 0) await model.batch.step();
+  return closest;
+}

@@ -22,7 +22,7 @@ export const candidatesPerRow = 16;
  * In: `ids` int64 [R], each row's last token; `positions` int64 [R], its index in its sequence, which is also how many positions of its
  * cache are filled; `group` int64 [P, K], the rows of each prompt, padded with any row; `ungroup` int64 [R], each row's place in the
  * flattened group; `cross_lengths` int64 [P], valid cross positions; past_key_l, past_value_l float32 [R, heads, T, head_dim];
- * cross_key_l float32 [P, heads, head_dim, S] and cross_value_l [P, heads, S, head_dim]. What lies past a row's length is masked: any finite values will do.
+ * cross_key_l, cross_value_l float32 [P, heads, S, head_dim]. What lies past a row's length is masked: any finite values will do.
  * Out: `top_ids` int64 and `top_logits` float32 [R, 16], best first; `log_sum` float32 [R], log of the sum of exp of all logits;
  * `forced_logits` float32 [R, 2], those of the forced first and last token; `logits` float32 [R, V]; `appended` float32
  * [R, layers, 2, hidden], this token's keys and values, which the caller writes into its cache.
@@ -71,9 +71,10 @@ export function buildDecodeGraph(config: ModelConfig, weights: WeightSource): Ui
     h = layers.addNorm(layers.linear(attended, `${layer}.self_attn.out_proj`), h, `${layer}.self_attn_layer_norm`).norm;
 
     const cross = crossNames(l);
-    const key = graph.input(cross.key, "float32", ["P", heads, dim, "S"]);
-    const value = graph.input(cross.value, "float32", ["P", heads, "S", dim]);
-    crossMask ??= layers.reshape(lengthMask(layers, value, crossLengths), [0, 1, 1, 1, -1]);
+    const stored = ["P", heads, "S", dim];
+    const key = graph.input(cross.key, "float32", stored);
+    const value = graph.input(cross.value, "float32", stored);
+    crossMask ??= layers.reshape(lengthMask(layers, key, crossLengths), [0, 1, 1, 1, -1]);
     const crossQuery = graph.op("Mul", [layers.linear(h, `${layer}.encoder_attn.q_proj`), scale]);
     const query = graph.op("Gather", [crossQuery, group], { axis: 0 }); // [P, K, d]
     const mixed = crossAttention(layers, { query, key, value, mask: crossMask }, heads, dim);
@@ -107,18 +108,19 @@ function selfAttention(layers: Layers, at: SelfAttention, heads: number, dim: nu
   const turned = { transB: 1 };
   const past = layers.add(graph.op("FusedMatMul", [q, at.pastKey], turned, { domain: "com.microsoft" }), at.mask); // [R, heads, 1, T]
   const own = graph.op("FusedMatMul", [q, k], turned, { domain: "com.microsoft" }); // [R, heads, 1, 1]
-  const attention = graph.op("Softmax", [graph.op("Concat", [past, own], { axis: -1 })], { axis: -1 }); // [R, heads, 1, T + 1]
+  const attention = graph.op("Softmax", [graph.op("Concat", [own, past], { axis: -1 })], { axis: -1 }); // [R, heads, 1, 1 + T]
   const last = graph.int64s([-1]);
-  const pastShare = graph.op("Slice", [attention, graph.int64s([0]), last, last]);
-  const ownShare = graph.op("Slice", [attention, last, graph.int64s([Number.MAX_SAFE_INTEGER]), last]);
-  const mixed = layers.add(graph.op("MatMul", [pastShare, at.pastValue]), graph.op("Mul", [ownShare, v])); // [R, heads, 1, dim]
+  const one = graph.int64s([1]);
+  const ownShare = graph.op("Slice", [attention, graph.int64s([0]), one, last]);
+  const pastShare = graph.op("Slice", [attention, one, graph.int64s([Number.MAX_SAFE_INTEGER]), last]);
+  const mixed = layers.add(graph.op("Mul", [ownShare, v]), graph.op("MatMul", [pastShare, at.pastValue])); // [R, heads, 1, dim]
   return layers.reshape(mixed, [-1, heads * dim]);
 }
 
 interface CrossAttention {
   readonly query: Value; // [P, K, d]
-  readonly key: Value; // [P, heads, dim, S]
-  readonly value: Value; // [P, heads, S, dim]
+  readonly key: Value; // [P, heads, S, dim], as value
+  readonly value: Value;
   readonly mask: Value; // [P, 1, 1, 1, S]
 }
 
@@ -132,9 +134,9 @@ function crossAttention(layers: Layers, at: CrossAttention, heads: number, dim: 
     layers.transpose(graph.op("Reshape", [at.query, graph.int64s([0, 0, heads, dim])]), [0, 2, 1, 3]),
     [0, heads, -1, 1, dim],
   ); // [P, heads, K, 1, dim]
-  const key = graph.op("Unsqueeze", [at.key, graph.int64s([2])]); // [P, heads, 1, dim, S]
+  const key = graph.op("Unsqueeze", [at.key, graph.int64s([2])]); // [P, heads, 1, S, dim]
   const value = graph.op("Unsqueeze", [at.value, graph.int64s([2])]);
-  const scores = graph.op("MatMul", [query, key]); // [P, heads, K, 1, S]
+  const scores = graph.op("FusedMatMul", [query, key], { transB: 1 }, { domain: "com.microsoft" }); // [P, heads, K, 1, S]
   const attention = graph.op("Softmax", [layers.add(scores, at.mask)], { axis: -1 }); // [P, heads, K, 1, S]
   const mixed = layers.reshape(graph.op("MatMul", [attention, value]), [0, heads, -1, dim]); // [P, heads, K, dim]
   return layers.reshape(layers.transpose(mixed, [0, 2, 1, 3]), [-1, heads * dim]);

@@ -13,8 +13,7 @@ export const crossNames = (layer: number) => ({ key: `cross_key_${layer}`, value
  * Prompts of different length are padded on the right and masked; several may share one picture.
  * In: `features` float32 [I, image_tokens, hidden]; `image_index` int64 [P], each prompt's row of features; `ids` int64 [P, L], padded
  * with any valid id; `lengths` int64 [P], prompt tokens without padding.
- * Out: `encoded` float32 [P, S, hidden], S = image_tokens + L; for each decoder layer `cross_key_l` float32 [P, heads, head_dim, S], turned
- * round because a row times a matrix is three times as fast as a row times its transpose, and `cross_value_l` [P, heads, S, head_dim].
+ * Out: `encoded` float32 [P, S, hidden], S = image_tokens + L; for each decoder layer `cross_key_l`, `cross_value_l` float32 [P, heads, S, head_dim].
  */
 export function buildPromptGraph(config: ModelConfig, weights: WeightSource): Uint8Array<ArrayBuffer> {
   const graph = new Graph("prompt");
@@ -63,14 +62,13 @@ export function buildPromptGraph(config: ModelConfig, weights: WeightSource): Ui
   const split = graph.op("Concat", [graph.int64s([-1]), total, graph.int64s([heads, dim])], { axis: 0 });
   for (let l = 0; l < text.decoderLayers; l++) {
     const attention = `model.language_model.decoder.layers.${l}.encoder_attn`;
-    const { key, value } = crossNames(l);
-    const parts = [
-      { part: "k", out: graph.directOutput(key, "float32", ["P", heads, dim, "S"]), perm: [0, 2, 3, 1] },
-      { part: "v", out: graph.directOutput(value, "float32", ["P", heads, "S", dim]), perm: [0, 2, 1, 3] },
-    ];
-    for (const { part, out, perm } of parts) {
+    for (const [part, name] of [
+      ["k", crossNames(l).key],
+      ["v", crossNames(l).value],
+    ] as const) {
       const flat = layers.linear(h, `${attention}.${part}_proj`);
-      graph.namedOps("Transpose", [graph.op("Reshape", [flat, split])], [out], { perm });
+      const out = graph.directOutput(name, "float32", ["P", heads, "S", dim]);
+      graph.namedOps("Transpose", [graph.op("Reshape", [flat, split])], [out], { perm: [0, 2, 1, 3] });
     }
   }
   return graph.finish();

@@ -68,9 +68,7 @@ export class DecodeBatch implements AsyncDisposable {
   readonly #session: Session;
   readonly #layers: number;
   readonly #self: KvPool;
-  // Cross-attention's keys are stored turned round, [slots, heads, dim, positions]: each number of a head is a "head" of one.
-  readonly #crossKeys: KvPool;
-  readonly #crossValues: KvPool;
+  readonly #cross: KvPool;
   readonly #dims: { heads: number; dim: number };
   readonly #sequences: Sequence[] = []; // by slot
   readonly #rows: Row[] = [];
@@ -83,13 +81,9 @@ export class DecodeBatch implements AsyncDisposable {
     this.limits = limits;
     this.#layers = text.decoderLayers;
     this.#dims = { heads: text.decoderHeads, dim: text.hidden / text.decoderHeads };
-    const { heads, dim } = this.#dims;
-    const positionsMax = text.positions;
-    const self = { positionStep: selfPositionStep, positionsMax, slotsMax: limits.rowsMax };
-    const cross = { positionStep: crossPositionStep, positionsMax, slotsMax: limits.sequencesMax };
-    this.#self = new KvPool({ ...self, tensors: 2 * text.decoderLayers, heads, dim });
-    this.#crossKeys = new KvPool({ ...cross, tensors: text.decoderLayers, heads: heads * dim, dim: 1 });
-    this.#crossValues = new KvPool({ ...cross, tensors: text.decoderLayers, heads, dim });
+    const common = { tensors: 2 * text.decoderLayers, ...this.#dims, positionsMax: text.positions };
+    this.#self = new KvPool({ ...common, positionStep: selfPositionStep, slotsMax: limits.rowsMax });
+    this.#cross = new KvPool({ ...common, positionStep: crossPositionStep, slotsMax: limits.sequencesMax });
   }
 
   static async load(folder: string, manifest: Manifest, threads: number, limits: BatchLimits): Promise<DecodeBatch> {
@@ -102,7 +96,7 @@ export class DecodeBatch implements AsyncDisposable {
 
   /** Bytes of both caches. */
   get bytes(): number {
-    return this.#self.bytes + this.#crossKeys.bytes + this.#crossValues.bytes;
+    return this.#self.bytes + this.#cross.bytes;
   }
 
   /** How many more sequences and rows would find room. */
@@ -122,15 +116,10 @@ export class DecodeBatch implements AsyncDisposable {
     if (!this.hasRoom(beams)) throw new RangeError("the decode batch is full");
     const crossLength = encoded.lengths[index] as number;
     const slot = this.#sequences.length;
+    this.#cross.reserve(slot + 1, crossLength, slot);
     const size = this.#dims.heads * encoded.stride * this.#dims.dim;
-    for (const [pool, tensors] of [
-      [this.#crossKeys, encoded.keys],
-      [this.#crossValues, encoded.values],
-    ] as const) {
-      pool.reserve(slot + 1, crossLength, slot);
-      for (const [layer, data] of tensors.entries())
-        pool.fill(layer, slot, data, index * size, encoded.stride, crossLength);
-    }
+    for (const [t, data] of encoded.tensors.entries())
+      this.#cross.fill(t, slot, data, index * size, encoded.stride, crossLength);
     const sequence: Sequence = { search, beams, slot, crossLength, rows: [] };
     this.#sequences.push(sequence);
     sequence.rows.push(this.#addRow(sequence));
@@ -222,15 +211,13 @@ export class DecodeBatch implements AsyncDisposable {
     while (sequence.rows.length > 0) this.#removeRow(sequence.rows.pop() as number);
     const last = this.#sequences.pop() as Sequence;
     if (last !== sequence) {
-      this.#crossKeys.copy(last.slot, sequence.slot, 0, last.crossLength);
-      this.#crossValues.copy(last.slot, sequence.slot, 0, last.crossLength);
+      this.#cross.copy(last.slot, sequence.slot, 0, last.crossLength);
       last.slot = sequence.slot;
       this.#sequences[last.slot] = last;
     }
     if (this.#sequences.length === 0) {
       this.#self.clear();
-      this.#crossKeys.clear();
-      this.#crossValues.clear();
+      this.#cross.clear();
     }
   }
 
@@ -280,11 +267,11 @@ export class DecodeBatch implements AsyncDisposable {
       const self = selfNames(l);
       const cross = crossNames(l);
       const selfDims = [rows, heads, this.#self.positions, dim];
-      const crossPositions = this.#crossValues.positions;
+      const crossDims = [prompts, heads, this.#cross.positions, dim];
       feeds[self.key] = float32Tensor(this.#self.view(2 * l, rows), selfDims);
       feeds[self.value] = float32Tensor(this.#self.view(2 * l + 1, rows), selfDims);
-      feeds[cross.key] = float32Tensor(this.#crossKeys.view(l, prompts), [prompts, heads, dim, crossPositions]);
-      feeds[cross.value] = float32Tensor(this.#crossValues.view(l, prompts), [prompts, heads, crossPositions, dim]);
+      feeds[cross.key] = float32Tensor(this.#cross.view(2 * l, prompts), crossDims);
+      feeds[cross.value] = float32Tensor(this.#cross.view(2 * l + 1, prompts), crossDims);
     }
     return feeds;
   }

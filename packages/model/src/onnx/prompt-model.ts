@@ -16,10 +16,9 @@ export interface Prompt {
   readonly image: number;
 }
 
-/** Cross-attention keys and values of a batch of prompts, a tensor for each decoder layer. */
+/** Cross-attention keys and values of a batch of prompts, for each decoder layer key then value: float32 [P, heads, S, head_dim]. */
 export interface EncodedPrompts {
-  readonly keys: readonly Float32Array[]; // [P, heads, head_dim, S]
-  readonly values: readonly Float32Array[]; // [P, heads, S, head_dim]
+  readonly tensors: readonly Float32Array[];
   /** S: positions of the padded batch. */
   readonly stride: number;
   /** Valid positions of each prompt: image tokens and its own. */
@@ -58,7 +57,10 @@ export class PromptModel implements AsyncDisposable {
     if (prompts.length > this.promptsMax) throw new RangeError("the integer precisions encode one prompt a call");
     const longest = this.bucketOf(Math.max(...prompts.map((p) => p.ids.length)));
     const padded = prompts.flatMap((p) => [...p.ids, ...Array(longest - p.ids.length).fill(config.text.pad)]);
-    const layers = Array.from({ length: config.text.decoderLayers }, (_, l) => crossNames(l));
+    const names = Array.from({ length: config.text.decoderLayers }, (_, l) => [
+      crossNames(l).key,
+      crossNames(l).value,
+    ]).flat();
     const features = images.length === 1 ? (images[0] as Float32Array) : concat(images);
     const out = await this.#session.run(
       {
@@ -73,11 +75,10 @@ export class PromptModel implements AsyncDisposable {
           [prompts.length],
         ),
       },
-      layers.flatMap(({ key, value }) => [key, value]),
+      names,
     );
     return {
-      keys: layers.map(({ key }) => out[key]?.data as Float32Array),
-      values: layers.map(({ value }) => out[value]?.data as Float32Array),
+      tensors: names.map((name) => out[name]?.data as Float32Array),
       stride: config.imageTokens + longest,
       lengths: prompts.map((p) => config.imageTokens + p.ids.length),
     };
