@@ -5,9 +5,11 @@ import { fileURLToPath } from "node:url";
 import {
   type BuiltModel,
   type GenerationOptions,
+  newSearch,
   type Precision,
   prepareModel,
   preparePicture,
+  type Search,
   Tokenizer,
 } from "../src/index.ts";
 import { DecodeBatch, PromptModel, VisionModel } from "../src/onnx/index.ts";
