@@ -5,10 +5,11 @@ export {
   type EmbeddingDtype,
   embeddingKey,
   embeddingKeyCharactersMax,
+  embeddingKeyDtype,
   isEmbeddingKey,
   type KeyParts,
   tenantSalt,
 } from "./key.ts";
 export { MemoryStore, type MemoryStoreCounters, type MemoryStoreOptions } from "./memory-store.ts";
 export { type Landing, SingleFlight } from "./single-flight.ts";
-export type { EmbeddingStore } from "./store.ts";
+export type { EmbeddingStore, Found, Tier } from "./store.ts";

@@ -38,6 +38,11 @@ export function isEmbeddingKey(text: string): boolean {
   return keyPattern.test(text);
 }
 
+/** How the embedding of a key is stored; undefined for what is no embedding key. */
+export function embeddingKeyDtype(key: string): EmbeddingDtype | undefined {
+  return isEmbeddingKey(key) ? (key.split(".")[2] as EmbeddingDtype) : undefined;
+}
+
 /** 128 bits of a digest: a tenant's name appears in no key, and names do not collide. */
 export function tenantSalt(tenant: string): string {
   return createHash("sha256").update("florence tenant\0").update(tenant).digest("hex").slice(0, 32);

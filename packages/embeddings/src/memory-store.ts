@@ -1,6 +1,6 @@
 import { LRUCache } from "lru-cache";
 import { type Embedding, isWhole } from "./embedding.ts";
-import type { EmbeddingStore } from "./store.ts";
+import type { EmbeddingStore, Found } from "./store.ts";
 
 /** The bounds of a MemoryStore. */
 export interface MemoryStoreOptions {
@@ -57,6 +57,11 @@ export class MemoryStore implements EmbeddingStore {
     else this.#counts.hits++;
     if (entry !== undefined) this.#cache.get(key); // Moves it to the front.
     return entry?.embedding;
+  }
+
+  async find(key: string): Promise<Found | undefined> {
+    const embedding = await this.get(key);
+    return embedding && { embedding, tier: "memory" };
   }
 
   async put(key: string, { dims, data }: Embedding): Promise<void> {
