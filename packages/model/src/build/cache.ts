@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { existsSync, statSync } from "node:fs";
 import { mkdir, readdir, rename, rm, utimes } from "node:fs/promises";
+import { hostname } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { ModelError } from "../errors.ts";
@@ -45,7 +46,7 @@ export async function prepareModel(folder: string, options: PrepareOptions): Pro
 
   await mkdir(cacheFolder, { recursive: true });
   await removeAbandoned(cacheFolder);
-  const work = join(cacheFolder, `.building-${process.pid}-${randomUUID()}`);
+  const work = join(cacheFolder, `.building-${hostname()}-${process.pid}-${randomUUID()}`);
   try {
     const manifest = await buildInto(work, checkpoint, precision, options.progress);
     try {
@@ -98,11 +99,17 @@ function fingerprint(checkpoint: Checkpoint): string {
   return hash.digest("hex").slice(0, 16);
 }
 
+// No build takes a day; one of another machine that shares the folder is left alone until then.
+const abandonedMs = 24 * 3_600_000;
+
 /** Removes what builds left behind whose process has died. */
 async function removeAbandoned(cache: string): Promise<void> {
   for (const entry of await readdir(cache)) {
-    const pid = /^\.building-(\d+)-/.exec(entry)?.[1];
-    if (pid !== undefined && !isAlive(Number(pid))) await rm(join(cache, entry), { recursive: true, force: true });
+    const [, host, pid] = /^\.building-(.+)-(\d+)-[0-9a-f-]{36}$/.exec(entry) ?? [];
+    if (host === undefined) continue;
+    const age = Date.now() - (statSync(join(cache, entry), { throwIfNoEntry: false })?.mtimeMs ?? Date.now());
+    const died = host === hostname() && !isAlive(Number(pid));
+    if (died || age > abandonedMs) await rm(join(cache, entry), { recursive: true, force: true });
   }
 }
 
