@@ -64,6 +64,9 @@ export class NatsBucket implements Disposable {
   readonly #stopListening: () => void;
   readonly #availableListeners = new Set<() => void>();
   #problem: NatsConfigError | undefined;
+  // By performance.now().
+  #repliedAtMs = 0;
+  #failedAtMs = 0;
 
   /** Opens a bucket. Without a server it comes up in the background; rejects with a NatsConfigError. */
   static async open(link: NatsLink, settings: BucketSettings, options: BucketOptions = {}): Promise<NatsBucket> {
@@ -206,13 +209,15 @@ export class NatsBucket implements Disposable {
     if (!this.#breaker.closed || connection === undefined) throw new NatsUnavailable("down");
     // The client takes whole milliseconds, and 0 for its default.
     const timeout = Math.max(1, Math.round(timeoutMs));
+    const sentAtMs = performance.now();
     try {
       const reply = await connection.request(subject, payload, { timeout, ...(headers && { headers }) });
+      this.#repliedAtMs = performance.now();
       this.#breaker.success();
       return reply;
     } catch (error) {
       if (error instanceof errors.TimeoutError) {
-        this.#breaker.failure();
+        this.#countFailure(sentAtMs);
         throw new NatsUnavailable("timeout", error);
       }
       if (error instanceof errors.RequestError && error.isNoResponders()) {
@@ -222,6 +227,14 @@ export class NatsBucket implements Disposable {
       }
       throw new NatsUnavailable("down", error);
     }
+  }
+
+  // A server that has answered others meanwhile is busy, not in trouble; and calls that fail at the same time are one
+  // sign of trouble, which may be a pause of this very process.
+  #countFailure(sentAtMs: number): void {
+    if (sentAtMs <= Math.max(this.#repliedAtMs, this.#failedAtMs)) return;
+    this.#failedAtMs = performance.now();
+    this.#breaker.failure();
   }
 
   async #ensure(): Promise<void> {

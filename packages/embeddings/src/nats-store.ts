@@ -52,9 +52,12 @@ const hourMs = 3_600_000;
 // A cached read takes milliseconds, an encoding hundreds: past this, computing may as well begin.
 const readMsMaxDefault = 100;
 
-// Loopback fills with a few large reads at once; more only make each other late.
+// A few large reads fill the line; more only make each other late.
 const readsMax = 8;
 const readsWaitingMax = 256;
+
+// Of the budget: a read that began with less left would move megabytes to be late anyway.
+const waitingShare = 0.5;
 
 // Off everybody's way, so patient: a value has megabytes, and a busy disk stalls for a second.
 const writeMsMax = 2_000;
@@ -171,7 +174,7 @@ export class NatsStore implements EmbeddingStore {
       this.#counts.unavailable++;
       return undefined;
     }
-    if (!(await this.#slots.enter(this.#readMsMax))) {
+    if (!(await this.#slots.enter(this.#readMsMax * waitingShare))) {
       this.#counts.timeouts++;
       return undefined;
     }
