@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connectNats, NatsConfigError, type NatsOptions, type NatsStatus } from "@florence/embeddings/nats";
 import { expect, test } from "vitest";
+import { newOperator } from "./creds.ts";
 import { describeWithNats, embedding, newKey, openStore, startServer, until } from "./running.ts";
 
 async function putAndGet(url: string, connection: Partial<NatsOptions>): Promise<void> {
@@ -12,6 +13,14 @@ async function putAndGet(url: string, connection: Partial<NatsOptions>): Promise
   await store.put(key, embedding(1));
   await until(() => store.counters.written === 1);
   expect(await store.get(key)).toEqual(embedding(1));
+}
+
+async function temporaryFolder() {
+  const path = await mkdtemp(join(tmpdir(), "florence-connection-"));
+  return {
+    file: (name: string) => join(path, name),
+    [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }),
+  };
 }
 
 describeWithNats("a connection to NATS", () => {
@@ -30,6 +39,17 @@ describeWithNats("a connection to NATS", () => {
     await putAndGet(server.url, { token: "secret-token" });
     await putAndGet(server.url.replace("//", "//secret-token@"), {});
     await expect(connectNats({ servers: server.url, token: "other" })).rejects.toThrow(NatsConfigError);
+  });
+
+  test("a creds file is enough, and one of another operator is refused", async () => {
+    const operator = newOperator();
+    await using server = await startServer({ config: operator.config });
+    await using folder = await temporaryFolder();
+    await writeFile(folder.file("user.creds"), operator.creds);
+    await writeFile(folder.file("stranger.creds"), newOperator().creds);
+    await putAndGet(server.url, { credsFile: folder.file("user.creds") });
+    const stranger = connectNats({ servers: server.url, credsFile: folder.file("stranger.creds") });
+    await expect(stranger).rejects.toThrow(/credentials/);
   });
 
   test("the connection comes and goes with the server, and says so", async () => {
@@ -66,9 +86,8 @@ const hasOpenssl = (() => {
 
 describeWithNats("a connection to NATS over TLS", () => {
   test.runIf(hasOpenssl)("verifies the server, and shows the client's certificate where one is wanted", async () => {
-    const folder = await mkdtemp(join(tmpdir(), "florence-tls-"));
-    await using _ = { [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }) };
-    const file = (name: string) => join(folder, name);
+    await using folder = await temporaryFolder();
+    const { file } = folder;
     const newKeyArgs = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
     openssl(
       "req",

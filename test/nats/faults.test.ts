@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { NatsStatus, NatsStore } from "@florence/embeddings/nats";
+import { connectNats, type NatsStatus, type NatsStore } from "@florence/embeddings/nats";
 import { afterEach, expect, test } from "vitest";
 import { describeWithNats, embedding, newKey, openStore, startServer, until, valueBytes } from "./running.ts";
 
@@ -135,6 +135,21 @@ describeWithNats("NATS in trouble under load", () => {
     await load.answered();
     await server.restart({ keepData: false });
     await until(() => store.available);
+    await load.put(10);
+    await until(() => store.counters.written === 20);
+    await load.answered();
+    expectUndisturbed();
+  });
+
+  test("a bucket that somebody deletes is made again, and writes go on", async () => {
+    await using server = await startServer();
+    await using store = await openStore(server);
+    await using link = await connectNats({ servers: server.url });
+    load = new Load(store, 8);
+    await load.put(10);
+    await load.answered();
+    await link.connection?.request("$JS.API.STREAM.DELETE.KV_florence-embeddings");
+    await until(() => store.counters.breakerOpens > 0);
     await load.put(10);
     await until(() => store.counters.written === 20);
     await load.answered();

@@ -5,6 +5,8 @@ export interface ServerSettings {
   auth?: { user: string; password: string } | { token: string };
   /** PEM files; with `caFile` clients need a certificate of that authority. */
   tls?: { certFile: string; keyFile: string; caFile?: string };
+  /** More lines of configuration, as they are. */
+  config?: string;
   /** Bytes of file storage that streams may reserve. Default 8 GiB: a limit, not an allocation. */
   storeBytesMax?: number;
 }
@@ -33,5 +35,6 @@ export function serverConfig(
     if (tls.caFile) files.push(`ca_file: ${JSON.stringify(tls.caFile)}`, "verify: true");
     lines.push(`tls { ${files.join(", ")} }`);
   }
+  if (settings.config) lines.push(settings.config);
   return `${lines.join("\n")}\n`;
 }
