@@ -1,0 +1,26 @@
+import { buildInto, openCheckpoint, precisions } from "@florence/model";
+import type { Command } from "commander";
+import { parsePrecision } from "../model.ts";
+import { Progress } from "../progress.ts";
+
+export function addBuild(program: Command): void {
+  program
+    .command("build")
+    .description("Write a checkpoint's graphs and weights into a folder that can be served")
+    .argument("<checkpoint>", "checkpoint folder in either layout")
+    .requiredOption("--out <folder>", "new or empty folder")
+    .option("--precision <p>", precisions.join(", "), "fp32")
+    .action(async (folder: string, { out, precision }: { out: string; precision: string }) => {
+      const checkpoint = openCheckpoint(folder);
+      const manifest = await buildInto(
+        out,
+        checkpoint,
+        parsePrecision(precision),
+        new Progress(`Building ${checkpoint.name}`).update,
+      );
+      const bytes = Object.values(manifest.files).reduce((n, file) => n + file.bytes, 0);
+      process.stdout.write(`${out}: ${manifest.name}, ${manifest.precision}, ${(bytes / 1e6).toFixed(1)} MB\n`);
+      if (manifest.precision !== "fp32")
+        process.stdout.write(`Compare it with fp32: florence verify ${out} --checkpoint ${folder}\n`);
+    });
+}

@@ -1,0 +1,27 @@
+import { clearCache, listCache } from "@florence/model";
+import type { Command } from "commander";
+import { cacheFolder, readSettings } from "../config.ts";
+
+export function addCache(program: Command): void {
+  const cache = program.command("cache").description("Look after the builds of raw checkpoints");
+  cache
+    .command("ls")
+    .description("List the builds, least recently used first")
+    .action(async () => {
+      const folder = cacheFolder(readSettings().cli.cache);
+      const entries = await listCache(folder);
+      for (const { folder: build, bytes, usedAt } of entries) {
+        process.stdout.write(
+          `${(bytes / 1e6).toFixed(1).padStart(10)} MB  ${usedAt.toISOString().slice(0, 16).replace("T", " ")}  ${build}\n`,
+        );
+      }
+      process.stderr.write(`${entries.length} builds in ${folder}\n`);
+    });
+  cache
+    .command("clear")
+    .description("Remove every build")
+    .action(async () => {
+      const folder = cacheFolder(readSettings().cli.cache);
+      process.stderr.write(`${((await clearCache(folder)) / 1e6).toFixed(1)} MB removed from ${folder}\n`);
+    });
+}

@@ -1,0 +1,72 @@
+import { existsSync } from "node:fs";
+import { basename, join } from "node:path";
+import { type Manifest, type ModelConfig, manifestName, openCheckpoint, readManifest } from "@florence/model";
+import type { Command } from "commander";
+import { percent } from "../model.ts";
+
+export function addInfo(program: Command): void {
+  program
+    .command("info")
+    .description("Describe a checkpoint or a built folder")
+    .argument("<folder>", "checkpoint in either layout, or built folder")
+    .option("--json", "print JSON")
+    .action((folder: string, { json }: { json?: boolean }) => {
+      const facts = describeFolder(folder);
+      const lines = Object.entries(facts).map(
+        ([key, value]) => `${key.padEnd(20)} ${typeof value === "string" ? value : JSON.stringify(value)}`,
+      );
+      process.stdout.write(json ? `${JSON.stringify(facts, null, 2)}\n` : `${lines.join("\n")}\n`);
+    });
+}
+
+function describeFolder(folder: string): Record<string, unknown> {
+  if (existsSync(join(folder, manifestName))) return { ...builtFacts(readManifest(folder)) };
+  const checkpoint = openCheckpoint(folder);
+  const tensors = [...checkpoint.tensors.values()];
+  const count = (shape: readonly number[]) => shape.reduce((n, d) => n * d, 1);
+  return {
+    name: checkpoint.name,
+    kind: "checkpoint",
+    layout: checkpoint.layout,
+    files: checkpoint.files.map((file) => basename(file)),
+    parameters: tensors.reduce((n, t) => n + count(t.shape), 0),
+    stored: [...new Set(tensors.map((t) => t.dtype))].join(", "),
+    ...configFacts(checkpoint.config),
+  };
+}
+
+function builtFacts({ name, digest, precision, config, files, verification }: Manifest): Record<string, unknown> {
+  return {
+    name,
+    kind: "built",
+    precision,
+    digest,
+    bytes: Object.values(files).reduce((n, { bytes }) => n + bytes, 0),
+    files: Object.keys(files),
+    verification: verification
+      ? {
+          ...verification,
+          summary: `${verification.passed ? "passed" : "failed"}: answers equal ${percent(verification.equalAnswers)}, tokens equal ${percent(verification.equalTokens)}, overlap ${percent(verification.meanIou)}`,
+        }
+      : precision === "fp32"
+        ? "not needed"
+        : "never verified",
+    ...configFacts(config),
+  };
+}
+
+function configFacts({ vision, text, generation, preprocess, imageTokens }: ModelConfig): Record<string, unknown> {
+  return {
+    imageSize: preprocess.size,
+    imageTokens,
+    visionChannels: vision.channels,
+    visionDepths: vision.depths,
+    window: vision.windowSize,
+    hidden: text.hidden,
+    layers: { encoder: text.encoderLayers, decoder: text.decoderLayers },
+    vocabulary: text.vocabulary,
+    positions: text.positions,
+    promptTokensMax: text.positions - imageTokens,
+    generation,
+  };
+}

@@ -1,0 +1,158 @@
+import { readFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { ModelError } from "@florence/model";
+import type { Command } from "commander";
+import { type Answer, annotate } from "../client.ts";
+import { readSettings } from "../config.ts";
+import { drawAnswer } from "../draw.ts";
+import { UsageError } from "../failure.ts";
+import { checkVerified, loadModel, parsePrecision } from "../model.ts";
+import { pictureJson, pictureText } from "../output.ts";
+import { Progress } from "../progress.ts";
+import { startStack } from "../stack.ts";
+import { parseTask, type TaskArgument } from "../task-argument.ts";
+
+interface RunFlags {
+  readonly task: readonly string[];
+  readonly model?: string;
+  readonly server?: string;
+  readonly beams?: string;
+  readonly maxNewTokens?: string;
+  readonly lengthPenalty?: string;
+  readonly noRepeatNgramSize?: string;
+  readonly precision?: string;
+  readonly constrain?: boolean;
+  readonly json?: boolean;
+  readonly draw?: string;
+  readonly autoOrient: boolean;
+  readonly cache?: string;
+  readonly allowUnverified?: boolean;
+}
+
+// Enough that a batch forms while pictures are read; more would only hold more pictures in memory.
+const picturesAtOnce = 4;
+
+export function addRun(program: Command): void {
+  const collect = (value: string, before: string[]) => [...before, value];
+  program
+    .command("run")
+    .description("Answer tasks about pictures")
+    .argument("<picture...>", "picture files: JPEG, PNG, WebP or GIF")
+    .requiredOption(
+      "-t, --task <task[=input]>",
+      "a task's name or token; input is text, x1,y1,x2,y2 in pixels or four location tokens; may be given several times",
+      collect,
+      [],
+    )
+    .option("--model <folder>", "checkpoint or built folder (FLORENCE_MODEL)")
+    .option("--server <url>", "ask a running server instead of loading a model")
+    .option("--beams <n>", "beams of the search, 1 to 5; 1 is greedy")
+    .option("--max-new-tokens <n>", "longest answer in tokens")
+    .option("--length-penalty <x>", "above 1 prefers longer answers, with several beams")
+    .option("--no-repeat-ngram-size <n>", "no run of so many tokens twice; 0 allows any")
+    .option("--constrain", "allow only well-formed answers")
+    .option("--precision <p>", "fp32, fp16, int8 or int4, for a raw checkpoint")
+    .option("--json", "print one JSON object per picture and nothing else")
+    .option("--draw <out.png>", "draw the regions on the picture; of several pictures OUT is a folder")
+    .option("--no-auto-orient", "leave the EXIF orientation unapplied, as the reference does")
+    .option("--cache <folder>", "where raw checkpoints are built into (FLORENCE_CACHE)")
+    .option("--allow-unverified", "use a variant that failed its verification")
+    .action(runCommand);
+}
+
+async function runCommand(pictures: readonly string[], flags: RunFlags): Promise<void> {
+  const tasks = flags.task.map(parseTask);
+  if (tasks.length === 0) throw new UsageError("Name at least one --task.");
+  const options = {
+    auto_orient: flags.autoOrient,
+    ...numberOption("num_beams", "--beams", flags.beams),
+    ...numberOption("max_new_tokens", "--max-new-tokens", flags.maxNewTokens),
+    ...numberOption("length_penalty", "--length-penalty", flags.lengthPenalty),
+    ...numberOption("no_repeat_ngram_size", "--no-repeat-ngram-size", flags.noRepeatNgramSize),
+    ...(flags.constrain && { constrain: true }),
+  };
+  await using server = await connect(flags);
+  const progress = pictures.length > 1 && process.stderr.isTTY ? new Progress("Pictures") : undefined;
+  let done = 0;
+  const answerOf = async (picture: string) => {
+    const answer = await annotate(
+      server.url,
+      readPicture(picture),
+      tasks.map((t) => t.request),
+      options,
+    );
+    progress?.update(++done, pictures.length);
+    return answer;
+  };
+  const waiting: Promise<Answer>[] = [];
+  for (const [i, picture] of pictures.entries()) {
+    while (waiting.length < Math.min(pictures.length, i + picturesAtOnce)) {
+      const next = answerOf(pictures[waiting.length] as string);
+      next.catch(() => {}); // It is awaited, and thrown, at its turn.
+      waiting.push(next);
+    }
+    await report(picture, (await waiting[i]) as Answer, tasks, flags, pictures.length);
+  }
+}
+
+async function report(
+  picture: string,
+  answer: Answer,
+  tasks: readonly TaskArgument[],
+  flags: RunFlags,
+  count: number,
+): Promise<void> {
+  process.stdout.write(
+    flags.json ? `${JSON.stringify(pictureJson(picture, answer, tasks))}\n` : pictureText(picture, answer),
+  );
+  if (flags.draw) {
+    const file = count === 1 ? flags.draw : join(flags.draw, `${basename(picture)}.png`);
+    await drawAnswer(readPicture(picture), answer, file, flags.autoOrient);
+    process.stderr.write(`drawn: ${file}\n`);
+  }
+  for (const result of answer.results) {
+    if (!("error" in result)) continue;
+    process.stderr.write(`${picture}: ${result.task}: ${result.error.detail}\n`);
+    process.exitCode = 1;
+  }
+}
+
+/** A running server, or one started in this process for the length of this command: pictures take the same way. */
+async function connect(flags: RunFlags): Promise<AsyncDisposable & { readonly url: string }> {
+  if (flags.server !== undefined) {
+    if (!URL.canParse(flags.server)) throw new UsageError(`--server must be a URL, not ${flags.server}.`);
+    return { url: flags.server, [Symbol.asyncDispose]: async () => {} };
+  }
+  const settings = readSettings({
+    PORT: "0",
+    FLORENCE_HOST: "127.0.0.1",
+    FLORENCE_LOG_LEVEL: "fatal",
+    ...(flags.model && { FLORENCE_MODEL: flags.model }),
+    ...(flags.cache && { FLORENCE_CACHE: flags.cache }),
+  });
+  const model = await loadModel(
+    settings.cli.model,
+    settings.cli,
+    flags.precision ? parsePrecision(flags.precision) : undefined,
+  );
+  checkVerified(model, flags.allowUnverified ?? false);
+  const stack = await startStack("all", settings, model);
+  return { url: stack.address, [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose]() };
+}
+
+function numberOption(name: string, flag: string, value: string | undefined): Record<string, number> {
+  if (value === undefined) return {};
+  const number = Number(value);
+  if (value.trim() === "" || !Number.isFinite(number)) throw new UsageError(`${flag} must be a number, not ${value}.`);
+  return { [name]: number };
+}
+
+function readPicture(path: string): Uint8Array<ArrayBuffer> {
+  try {
+    return new Uint8Array(readFileSync(path));
+  } catch (cause) {
+    throw new ModelError("image_undecodable", `${path} cannot be read: ${(cause as Error).message.split(":")[0]}.`, {
+      cause,
+    });
+  }
+}

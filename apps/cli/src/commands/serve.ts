@@ -1,0 +1,92 @@
+import { existsSync } from "node:fs";
+import { join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { run } from "@florence/service";
+import { type Command, Option } from "commander";
+import { readSettings } from "../config.ts";
+import { checkVerified, loadModel, parsePrecision } from "../model.ts";
+import { type Role, roles, startStack } from "../stack.ts";
+
+interface ServeFlags {
+  readonly port?: string;
+  readonly host?: string;
+  readonly model?: string;
+  readonly role: Role;
+  readonly precision?: string;
+  readonly cache?: string;
+  readonly allowUnverified?: boolean;
+}
+
+export function addServe(program: Command): void {
+  program
+    .command("serve")
+    .description("Serve a checkpoint over HTTP: the whole system in one process, or one of its services")
+    .option("--port <n>", "port of the HTTP server (PORT, 8080), or of the service that --role names")
+    .option("--host <address>", "address to listen on; containers need 0.0.0.0")
+    .option("--model <folder>", "checkpoint or built folder (FLORENCE_MODEL)")
+    .addOption(new Option("--role <role>", "what to run").choices(roles).default("all"))
+    .option("--precision <p>", "fp32, fp16, int8 or int4, for a raw checkpoint")
+    .option("--cache <folder>", "where raw checkpoints are built into (FLORENCE_CACHE)")
+    .option("--allow-unverified", "serve a variant that failed its verification")
+    .addHelpText("after", "\nEvery setting is also an environment variable: see the services' README files.")
+    .action(serve);
+}
+
+async function serve(flags: ServeFlags): Promise<void> {
+  const settings = readSettings(overrides(flags));
+  const { role } = flags;
+  await run(
+    async () => {
+      const model =
+        role === "gateway"
+          ? undefined
+          : await loadModel(
+              settings.cli.model,
+              settings.cli,
+              flags.precision ? parsePrecision(flags.precision) : undefined,
+            );
+      if (model) checkVerified(model, flags.allowUnverified ?? false);
+      const stack = await startStack(role, settings, model);
+      process.stdout.write(
+        role === "all" ? greeting(stack.address, settings.cli.model) : `florence ${role} listens on ${stack.address}\n`,
+      );
+      return stack;
+    },
+    { drainMs: settings.gateway.drainMs },
+  );
+}
+
+/** The flags as the variables that they stand for. */
+function overrides({ port, host, model, role, cache }: ServeFlags): Record<string, string> {
+  const at = {
+    all: ["PORT", "FLORENCE_HOST"],
+    gateway: ["PORT", "FLORENCE_HOST"],
+    encoder: ["FLORENCE_ENCODER_PORT", "FLORENCE_ENCODER_HOST"],
+    decoder: ["FLORENCE_DECODER_PORT", "FLORENCE_DECODER_HOST"],
+  }[role] as [string, string];
+  return {
+    // A person at a terminal wants the address and a line to paste, not a log.
+    ...(role === "all" && process.env.FLORENCE_LOG_LEVEL === undefined && { FLORENCE_LOG_LEVEL: "warn" }),
+    ...(port !== undefined && { [at[0]]: port }),
+    ...(host !== undefined && { [at[1]]: host }),
+    ...(model !== undefined && { FLORENCE_MODEL: model }),
+    ...(cache !== undefined && { FLORENCE_CACHE: cache }),
+  };
+}
+
+function greeting(url: string, model: string): string {
+  const demo = fileURLToPath(new URL("../../../../models/demo/shapes.png", import.meta.url));
+  const near = relative(process.cwd(), demo);
+  const picture = existsSync(demo) ? (near.length < demo.length ? near : demo) : "picture.png";
+  const shown = url.replace("127.0.0.1", "localhost");
+  return [
+    `Florence-2 (${model.split(/[\\/]/).at(-1)}) answers on ${shown}`,
+    "",
+    `curl -s --data-binary @${quoted(picture)} -H 'content-type: image/png' '${shown}/v1/annotate?task=object_detection'`,
+    "",
+  ].join("\n");
+}
+
+function quoted(path: string): string {
+  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
+}

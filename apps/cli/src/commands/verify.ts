@@ -1,0 +1,103 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import {
+  imageTypeOf,
+  type Manifest,
+  prepareModel,
+  readManifest,
+  type Verification,
+  writeManifest,
+} from "@florence/model";
+import { gate, verifyVariant } from "@florence/model/onnx";
+import type { Command } from "commander";
+import { cacheFolder, readSettings } from "../config.ts";
+import { UsageError } from "../failure.ts";
+import { loadModel, percent } from "../model.ts";
+import { Progress } from "../progress.ts";
+
+interface VerifyFlags {
+  readonly checkpoint?: string;
+  readonly goldens?: string;
+  readonly pictures?: string;
+  readonly json?: boolean;
+}
+
+type Requests = { task: string; input?: string | undefined }[];
+
+export function addVerify(program: Command): void {
+  program
+    .command("verify")
+    .description("Compare a built variant with fp32 of its checkpoint, and keep the figures in its manifest")
+    .argument("<folder>", "built folder")
+    .requiredOption("--checkpoint <folder>", "the checkpoint that it was built from")
+    .option("--goldens <file>", "JSON with cases of picture, task and input; the pictures lie beside it")
+    .option("--pictures <folder>", "pictures to compare on; the demo pictures unless given")
+    .option("--json", "print JSON")
+    .action(verify);
+}
+
+async function verify(folder: string, flags: VerifyFlags): Promise<void> {
+  const { cli } = readSettings();
+  const variant = await prepareModel(folder, { cacheFolder: cacheFolder(cli.cache) });
+  const reference = await loadModel(flags.checkpoint as string, cli, "fp32");
+  if (reference.manifest.digest !== variant.manifest.digest)
+    throw new UsageError(`${folder} was not built from ${flags.checkpoint}: the weights differ.`);
+  const { pictures, requests } = readPictures(flags);
+  const verification = await verifyVariant(variant, reference, {
+    pictures,
+    ...(requests && { requests }),
+    threads: availableParallelism(),
+    progress: new Progress("Comparing").update,
+  });
+  await writeManifest(folder, { ...readManifest(folder), verification });
+  process.stdout.write(
+    flags.json ? `${JSON.stringify(verification, null, 2)}\n` : table(variant.manifest, verification),
+  );
+  if (!verification.passed) process.exitCode = 1;
+}
+
+function readPictures(flags: VerifyFlags): { pictures: Uint8Array[]; requests?: Requests[] } {
+  if (flags.goldens) {
+    const cases: { picture: string; task: string; input: string | null }[] = JSON.parse(
+      readFileSync(flags.goldens, "utf8"),
+    ).cases;
+    const names = [...new Set(cases.map((c) => c.picture))];
+    return {
+      pictures: names.map((name) => readFileSync(join(dirname(flags.goldens as string), name))),
+      requests: names.map((name) =>
+        cases.filter((c) => c.picture === name).map(({ task, input }) => ({ task, input: input ?? undefined })),
+      ),
+    };
+  }
+  const folder = flags.pictures ?? fileURLToPath(new URL("../../../../models/demo", import.meta.url));
+  const pictures = readdirSync(folder)
+    .sort()
+    .map((name) => join(folder, name))
+    .filter((file) => /\.(png|jpe?g|webp|gif)$/i.test(file))
+    .map((file) => readFileSync(file))
+    .filter((bytes) => imageTypeOf(bytes) !== undefined);
+  if (pictures.length === 0) throw new UsageError(`${folder} holds no pictures.`);
+  return { pictures };
+}
+
+function table({ name, precision, files }: Manifest, v: Verification): string {
+  const bytes = Object.values(files).reduce((n, file) => n + file.bytes, 0);
+  const rows = [
+    ["size on disk", `${(bytes / 1e6).toFixed(1)} MB`, ""],
+    ["features cosine, mean", v.featuresCosine.mean.toFixed(5), `at least ${gate.featuresCosineMean}`],
+    ["features cosine, least", v.featuresCosine.min.toFixed(5), ""],
+    ["tokens all equal", percent(v.equalTokens), ""],
+    ["answers equal", percent(v.equalAnswers), `at least ${percent(gate.equalAnswers)}`],
+    ["overlap of regions", percent(v.meanIou), `at least ${percent(gate.meanIou)}`],
+  ];
+  const lines = rows.map(([what, value, wanted]) =>
+    `  ${(what as string).padEnd(24)} ${(value as string).padStart(10)}  ${wanted}`.trimEnd(),
+  );
+  return [
+    `${name}, ${precision}, against fp32 on ${v.pictures} pictures, ${v.requests} requests: ${v.passed ? "passed" : "FAILED"}`,
+    ...lines,
+    "",
+  ].join("\n");
+}

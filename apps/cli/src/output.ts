@@ -1,0 +1,62 @@
+import type { Answer, Result } from "./client.ts";
+import type { TaskArgument } from "./task-argument.ts";
+
+/** The JSON object of one picture. */
+export function pictureJson(picture: string, answer: Answer, tasks: readonly TaskArgument[]): object {
+  const { name, precision, digest } = answer.model;
+  return {
+    picture,
+    width: answer.image.width,
+    height: answer.image.height,
+    model: { name, precision, digest },
+    results: answer.results.map((result, i) => resultJson(result, tasks[i] as TaskArgument)),
+  };
+}
+
+function resultJson(result: Result, { token, input }: TaskArgument): object {
+  if ("error" in result) return { task: result.task, token, input, error: result.error };
+  return {
+    task: result.task,
+    token: result.token,
+    input,
+    answer: result.answer,
+    text: result.text,
+    ids: result.ids,
+    promptIds: result.prompt_ids,
+    tokenLogProbs: result.token_log_probs,
+    score: result.score,
+    finishReason: result.finish_reason,
+  };
+}
+
+/** The same for people. */
+export function pictureText(picture: string, answer: Answer): string {
+  const lines = [`${picture} (${answer.image.width} x ${answer.image.height})`];
+  for (const result of answer.results) {
+    if ("error" in result) {
+      lines.push(`  ${result.task}: ${result.error.detail}`);
+      continue;
+    }
+    const value = Object.values(result.answer)[0];
+    if (typeof value === "string") lines.push(`  ${result.task}: ${value}`);
+    else lines.push(`  ${result.task}:`, ...regionLines(value as Record<string, unknown[]>));
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+function regionLines(value: Record<string, unknown[]>): string[] {
+  const out: string[] = [];
+  const add = (shapes: unknown[] | undefined, labels: unknown[] | undefined, scores: unknown[] | undefined) => {
+    for (const [i, shape] of (shapes ?? []).entries()) {
+      const score = scores?.[i];
+      const label = String(labels?.[i] ?? "");
+      out.push(
+        `    ${label.padEnd(24)} ${typeof score === "number" ? score.toFixed(2) : "    "}  ${JSON.stringify(shape)}`,
+      );
+    }
+  };
+  add(value.bboxes, value.labels ?? value.bboxes_labels, value.scores);
+  add(value.quad_boxes, value.labels, value.scores);
+  add(value.polygons, value.polygons_labels ?? value.labels, value.polygons_scores ?? value.scores);
+  return out.length > 0 ? out : ["    nothing found"];
+}
