@@ -13,7 +13,7 @@ const root = fileURLToPath(new URL("../", import.meta.url));
 const { packageManager } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { packageManager: string };
 const lockFile =
   "lockfileVersion: '9.0'\n\nsettings:\n  autoInstallPeers: true\n  excludeLinksFromLockfile: false\n\nimporters:\n\n  .: {}\n";
-const printArguments = "console.log(JSON.stringify(process.argv.slice(2)));";
+const printArguments = 'process.stdout.write(JSON.stringify(process.argv.slice(2)) + "\\n");';
 
 /** A checkout whose command line is `main`. Removed with the test. */
 function checkout(main: string): string {
@@ -55,11 +55,11 @@ const installing = "installing the packages";
 const server = `
   const timer = setInterval(() => {}, 1000);
   for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => {
-    console.log(signal);
+    process.stdout.write(signal + "\\n");
     clearInterval(timer);
     process.exitCode = 5;
   });
-  console.log("pid " + process.pid);
+  process.stdout.write("pid " + process.pid + "\\n");
 `;
 
 /** Starts `server` and resolves once it runs, with its process id. */
