@@ -84,6 +84,8 @@ Dir::State::status "${work}/status";
 Dir::Cache "${work}/cache";
 APT::Sandbox::User "";
 APT::Get::List-Cleanup "0";
+# An update that could not reach its source is an error, and the reason is in its words.
+APT::Update::Error-Mode "any";
 Acquire::Languages "none";
 Acquire::Retries "1";
 Acquire::http::Timeout "10";

@@ -103,13 +103,22 @@ async function portOf(child: ChildProcess, folder: string): Promise<number> {
   const path = join(folder, `nats-server_${child.pid}.ports`);
   const giveUpAt = performance.now() + startMsMax;
   while (performance.now() < giveUpAt && child.exitCode === null && child.signalCode === null) {
-    const ports = await readFile(path, "utf8").then(JSON.parse, () => undefined);
+    const ports = await readPorts(path);
     const port = Number(/:(\d+)$/.exec(ports?.nats?.[0] ?? "")?.[1]);
     if (port && (await answers(port))) return port;
     await sleep(10);
   }
   await endProcess(child, "SIGKILL");
   throw new Error(`nats-server did not start: ${words.trim() || "it said nothing"}`);
+}
+
+// Undefined while there is no such file, or not the whole of it.
+async function readPorts(path: string): Promise<{ nats?: string[] } | undefined> {
+  try {
+    return JSON.parse(await readFile(path, "utf8"));
+  } catch {
+    return undefined;
+  }
 }
 
 // A server greets with its INFO line.
