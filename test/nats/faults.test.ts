@@ -3,8 +3,8 @@ import { connectNats, type NatsStatus, type NatsStore } from "@florence/embeddin
 import { afterEach, expect, test } from "vitest";
 import { describeWithNats, embedding, newKey, openStore, startServer, until, valueBytes } from "./running.ts";
 
-// A read has 100 ms. A busy machine may be late by much, but a client that waits for its own time limit, or for ever,
-// is later: it waits 5 s.
+// A busy machine may be late by much, but a client that waits for its own time limit, or for ever, is later: it waits 5 s.
+const readMsMax = 100;
 const lateMs = 2_500;
 
 /** Readers that never pause, each checking that what it gets is right. */
@@ -76,7 +76,7 @@ function expectUndisturbed(): void {
 describeWithNats("NATS in trouble under load", () => {
   test("a server that stops makes misses, and its embeddings are there when it is back", async () => {
     await using server = await startServer();
-    await using store = await openStore(server);
+    await using store = await openStore(server, { readMsMax });
     load = new Load(store, 8);
     await load.put(10);
     await load.answered();
@@ -93,7 +93,7 @@ describeWithNats("NATS in trouble under load", () => {
 
   test("a frozen server makes misses within the budget, and goes on when it thaws", async () => {
     await using server = await startServer();
-    await using store = await openStore(server);
+    await using store = await openStore(server, { readMsMax });
     load = new Load(store, 8);
     await load.put(10);
     await load.answered();
@@ -114,7 +114,7 @@ describeWithNats("NATS in trouble under load", () => {
     await using server = await startServer();
     const statuses: boolean[] = [];
     const onStatus = ({ connected }: NatsStatus) => void statuses.push(connected);
-    await using store = await openStore(server, { connection: { onStatus } });
+    await using store = await openStore(server, { readMsMax, connection: { onStatus } });
     load = new Load(store, 4);
     await load.put(5);
     await load.answered();
@@ -129,7 +129,7 @@ describeWithNats("NATS in trouble under load", () => {
 
   test("a server that comes back empty gets its bucket again, and writes go on", async () => {
     await using server = await startServer();
-    await using store = await openStore(server);
+    await using store = await openStore(server, { readMsMax });
     load = new Load(store, 8);
     await load.put(10);
     await load.answered();
@@ -143,7 +143,7 @@ describeWithNats("NATS in trouble under load", () => {
 
   test("a bucket that somebody deletes is made again, and writes go on", async () => {
     await using server = await startServer();
-    await using store = await openStore(server);
+    await using store = await openStore(server, { readMsMax });
     await using link = await connectNats({ servers: server.url });
     load = new Load(store, 8);
     await load.put(10);
@@ -158,7 +158,7 @@ describeWithNats("NATS in trouble under load", () => {
 
   test("a server killed again and again under load does no more than make misses", async () => {
     await using server = await startServer();
-    await using store = await openStore(server);
+    await using store = await openStore(server, { readMsMax });
     load = new Load(store, 8);
     for (let round = 0; round < 4; round++) {
       await load.put(5);
@@ -174,7 +174,7 @@ describeWithNats("NATS in trouble under load", () => {
 
   test("a tiny bucket under load serves what it still has, rightly", async () => {
     await using server = await startServer();
-    await using store = await openStore(server, { bytesMax: 8 * valueBytes });
+    await using store = await openStore(server, { readMsMax, bytesMax: 8 * valueBytes });
     load = new Load(store, 8);
     for (let round = 0; round < 20; round++) {
       await load.put(5);
@@ -218,7 +218,7 @@ describeWithNats("NATS that is not there", () => {
 
   test("disposal does not wait for a server that is gone or frozen", async () => {
     await using server = await startServer();
-    const store = await openStore(server, { flushMsMax: 300 });
+    const store = await openStore(server, { readMsMax, flushMsMax: 300 });
     server.freeze();
     await until(async () => {
       await store.get(newKey());

@@ -35,7 +35,7 @@ export const bucketSettings: BucketSettings = {
   replicas: 1,
 };
 
-/** A store on a connection of its own, as another process has it. */
+/** A store on a connection of its own, as another process has it; patient, unless a test is about its patience. */
 export async function openStore(
   server: Pick<NatsServer, "url">,
   options: Partial<NatsStoreOptions> & { connection?: Partial<NatsOptions> } = {},
@@ -43,7 +43,7 @@ export async function openStore(
   const link = await connectNats({ servers: server.url, ...options.connection });
   try {
     const { valueBytesMax, bytesMax } = bucketSettings;
-    const store = await NatsStore.open(link, { valueBytesMax, bytesMax, ...options });
+    const store = await NatsStore.open(link, { valueBytesMax, bytesMax, readMsMax: 5000, ...options });
     const dispose = store[Symbol.asyncDispose].bind(store);
     store[Symbol.asyncDispose] = async () => {
       await dispose();

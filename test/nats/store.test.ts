@@ -118,8 +118,8 @@ describeWithNats("embeddings in NATS", () => {
 
   test("aliases of files are shared, and what is no alias is a miss", async () => {
     await using link = await connectNats({ servers: server.url });
-    await using one = await RemoteAliases.open(link);
-    await using other = await RemoteAliases.open(link);
+    await using one = await RemoteAliases.open(link, { readMsMax: 5000 });
+    await using other = await RemoteAliases.open(link, { readMsMax: 5000 });
     const alias = { key: newKey(), width: 640, height: 480 };
     expect(await other.get("file.upright")).toBeUndefined();
     one.put("file.upright", alias);
