@@ -1,6 +1,6 @@
 import { writeFileSync } from "node:fs";
 
-/** A vitest reporter that writes `{ passed, failed }` to the file named by FLORENCE_TEST_COUNTS. */
+/** A vitest reporter that writes `{ passed, failed }` to the file named by TEST_COUNTS_FILE. */
 export default class CountReporter {
   onTestRunEnd(testModules, unhandledErrors) {
     let passed = 0;
@@ -15,6 +15,6 @@ export default class CountReporter {
       // A file that cannot be loaded, or whose hooks fail, has no failed test of its own.
       if (testModule.state() === "failed" && failed === before) failed += 1;
     }
-    writeFileSync(process.env.FLORENCE_TEST_COUNTS, JSON.stringify({ passed, failed }));
+    writeFileSync(process.env.TEST_COUNTS_FILE, JSON.stringify({ passed, failed }));
   }
 }

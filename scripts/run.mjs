@@ -40,7 +40,7 @@ function cli(ready, cliArgs) {
 async function tests(ready, vitestArgs) {
   const counts = join(root, ".tools", `test-counts-${process.pid}.json`);
   const reporters = ["--reporter=default", `--reporter=${join(root, "scripts", "count-reporter.mjs")}`];
-  const env = { FLORENCE_TEST_COUNTS: counts };
+  const env = { TEST_COUNTS_FILE: counts };
   const code = await tool(ready, "vitest", "vitest", ["run", ...reporters, ...vitestArgs], env);
   let { passed, failed } = { passed: 0, failed: 0 };
   try {
