@@ -15,7 +15,7 @@ const table: [folder: RegExp, allowed: RegExp[]][] = [
   [/^packages\/service$/, [proto]],
   // The gateway carries no native runtime, so only the pure parts of the model are open to it.
   [/^services\/gateway$/, [proto, /^@florence\/model\/(tasks|answers)$/, embeddings, service]],
-  [/^services\/(encoder|decoder)$/, [proto, model, embeddings, service]],
+  [/^services\/(encoder|decoder)$/, [proto, model, embeddings, /^@florence\/embeddings\/nats$/, service]],
   [/^apps\/[^/]+$/, [services]],
   [/^lab$/, everything],
   [/^$/, everything],

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 import { addBuild } from "./commands/build.ts";
 import { addCache } from "./commands/cache.ts";
+import { addDev } from "./commands/dev.ts";
 import { addInfo } from "./commands/info.ts";
 import { addRun } from "./commands/run.ts";
 import { addServe } from "./commands/serve.ts";
@@ -17,7 +18,7 @@ function createProgram(): Command {
     .version("0.1.0")
     .showHelpAfterError("(florence --help, or florence COMMAND --help, says more)")
     .exitOverride();
-  for (const add of [addServe, addRun, addInfo, addBuild, addVerify, addCache]) add(program);
+  for (const add of [addServe, addRun, addInfo, addBuild, addVerify, addCache, addDev]) add(program);
   for (const command of program.commands) command.exitOverride().showHelpAfterError("(--help says more)");
   return program;
 }

@@ -1,10 +1,10 @@
 import { startDecoder } from "@florence/decoder";
-import { MemoryStore } from "@florence/embeddings";
 import { startEncoder } from "@florence/encoder";
 import { startGateway } from "@florence/gateway";
 import type { BuiltModel } from "@florence/model";
-import { createLogger } from "@florence/service";
+import { createLogger, type Logger } from "@florence/service";
 import type { Settings } from "./config.ts";
+import { openStores, type Stores } from "./stores.ts";
 
 export const roles = ["all", "gateway", "encoder", "decoder"] as const;
 export type Role = (typeof roles)[number];
@@ -17,43 +17,50 @@ export interface Stack extends AsyncDisposable {
 /** Starts what a role runs; `model` is what every role but the gateway needs. Disposal stops it in reverse order. */
 export async function startStack(role: Role, settings: Settings, model: BuiltModel | undefined): Promise<Stack> {
   await using resources = new AsyncDisposableStack();
-  const address =
-    role === "all"
-      ? await startAll(resources, settings, needed(model))
-      : await startOne(resources, role, settings, model);
+  const log = createLogger({ name: role === "all" ? "florence" : role, level: settings.gateway.logLevel });
+  const address = await start(resources, role, settings, model, log);
   const held = resources.move();
   return { address, [Symbol.asyncDispose]: () => held.disposeAsync() };
 }
 
-async function startOne(
+async function start(
   resources: AsyncDisposableStack,
-  role: Exclude<Role, "all">,
+  role: Role,
   settings: Settings,
   model: BuiltModel | undefined,
+  log: Logger,
 ): Promise<string> {
-  if (role === "gateway") return resources.use(await startGateway(settings.gateway)).url;
-  const options = { model: needed(model) };
-  if (role === "encoder") return resources.use(await startEncoder(settings.encoder, options)).address;
-  return resources.use(await startDecoder(settings.decoder, options)).address;
+  if (role === "gateway") return resources.use(await startGateway(settings.gateway, log)).url;
+  if (!model) throw new Error("every role but the gateway needs a model");
+  if (role === "all") return startAll(resources, settings, model, log);
+  const { storeBytesMax: bytesMax, storeTtlMs: ttlMs } = settings[role];
+  const stores = resources.use(await openStores(settings.nats, { bytesMax, ttlMs }, model.manifest, log));
+  if (role === "encoder")
+    return resources.use(await startEncoder(settings.encoder, { model, log, ...shared(stores) })).address;
+  return resources.use(await startDecoder(settings.decoder, { model, log, store: stores.store })).address;
 }
 
-/** The whole system in this process: the same services over gRPC on loopback, with one store in place of NATS. */
-async function startAll(resources: AsyncDisposableStack, settings: Settings, model: BuiltModel): Promise<string> {
-  const { encoder: encoderConfig, decoder: decoderConfig, gateway: gatewayConfig } = settings;
-  const log = createLogger({ name: "florence", level: gatewayConfig.logLevel });
-  const store = resources.use(
-    new MemoryStore({ bytesMax: encoderConfig.storeBytesMax, ttlMs: encoderConfig.storeTtlMs }),
-  );
+/** The whole system in this process: the same services over gRPC on loopback, with one store between them. */
+async function startAll(
+  resources: AsyncDisposableStack,
+  settings: Settings,
+  model: BuiltModel,
+  log: Logger,
+): Promise<string> {
+  const { storeBytesMax: bytesMax, storeTtlMs: ttlMs } = settings.encoder;
+  const stores = resources.use(await openStores(settings.nats, { bytesMax, ttlMs }, model.manifest, log));
+  const loopback = { host: "127.0.0.1" };
   const [encoder, decoder] = await Promise.all([
-    startEncoder({ ...encoderConfig, host: "127.0.0.1" }, { model, store, log }).then((e) => resources.use(e)),
-    startDecoder({ ...decoderConfig, host: "127.0.0.1" }, { model, store, log }).then((d) => resources.use(d)),
+    startEncoder({ ...settings.encoder, ...loopback }, { model, log, ...shared(stores) }).then((e) => resources.use(e)),
+    startDecoder({ ...settings.decoder, ...loopback }, { model, log, store: stores.store }).then((d) =>
+      resources.use(d),
+    ),
   ]);
   return resources.use(
-    await startGateway({ ...gatewayConfig, encoder: encoder.address, decoder: decoder.address }, log),
+    await startGateway({ ...settings.gateway, encoder: encoder.address, decoder: decoder.address }, log),
   ).url;
 }
 
-function needed(model: BuiltModel | undefined): BuiltModel {
-  if (!model) throw new Error("this role needs a model");
-  return model;
+function shared({ store, leases, remoteAliases }: Stores) {
+  return { store, ...(leases && { leases }), ...(remoteAliases && { remoteAliases }) };
 }

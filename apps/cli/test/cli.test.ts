@@ -151,7 +151,7 @@ describe("florence run", () => {
       "1",
     );
     expect(code).toBe(0);
-    expect(stdout).toMatch(/diamond +0\.\d\d  \[\d+,\d+,\d+,\d+\]/);
+    expect(stdout).toMatch(/diamond +0\.\d\d {2}\[\d+,\d+,\d+,\d+\]/);
     expect(stdout).toContain("region_category: star");
   });
 

@@ -1,13 +1,13 @@
+export { RegionStream } from "./answer-stream.ts";
 export {
-  parseAnswer,
   type ParsedAnswer,
+  parseAnswer,
   parseRegions,
   parseText,
   type Region,
   type Score,
   toAnswer,
 } from "./answers.ts";
-export { RegionStream } from "./answer-stream.ts";
 export { buildInto, graphFiles, writeManifest } from "./build/build.ts";
 export {
   type BuiltModel,

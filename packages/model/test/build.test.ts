@@ -20,7 +20,7 @@ import {
   listCache,
   ModelError,
   openCheckpoint,
-  precisions,
+  type precisions,
   prepareModel,
 } from "../src/index.ts";
 import { gate, verifyVariant } from "../src/onnx/index.ts";

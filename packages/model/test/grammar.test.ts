@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { classify, findTask, Grammar, type GenerationOptions, parseAnswer, tasks } from "../src/index.ts";
+import { classify, findTask, type GenerationOptions, Grammar, parseAnswer, tasks } from "../src/index.ts";
 import { generate } from "../src/onnx/index.ts";
 import { fixtures, type LoadedModel, loadModel, readGoldens } from "./model-fixture.ts";
 

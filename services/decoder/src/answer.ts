@@ -1,7 +1,8 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import {
   type Finished,
-  parseAnswer,
   type PictureSize,
+  parseAnswer,
   type Region,
   RegionStream,
   type Score,
@@ -11,7 +12,6 @@ import {
   type Tokenizer,
 } from "@florence/model";
 import { FinishReason, type GenerateResponseSchema, RegionShape } from "@florence/proto/decoder";
-import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { JobTask, TaskTiming } from "./job.ts";
 
 /** One event of a call, as it goes on the wire. */

@@ -1,6 +1,6 @@
-import type { Manifest, Tokenizer } from "@florence/model";
-import { type Decoder, GenerateResponseSchema } from "@florence/proto/decoder";
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { Manifest, Tokenizer } from "@florence/model";
+import type { Decoder, GenerateResponseSchema } from "@florence/proto/decoder";
 import { type Admission, Fault, type Handlers, type SupervisedWorker } from "@florence/service";
 import { AnswerBuilder } from "./answer.ts";
 import type { DecodeWorkerMethods } from "./decode-worker.ts";
@@ -65,19 +65,26 @@ export function decoderHandlers(parts: DecoderParts): Handlers<typeof Decoder> {
         leaving.abort(); // A reader that left early frees its sequences; after the end this does nothing.
       }
     },
-    getDecoderModel: async () => ({
-      model: {
-        name: manifest.name,
-        digest: manifest.digest,
-        precision: manifest.precision,
-        imageSize: manifest.config.preprocess.size,
-        imageTokens: manifest.config.imageTokens,
-        hiddenSize: manifest.config.text.hidden,
-        promptTokensMax: promptTokensMax(manifest),
-        newTokensMax: Math.min(newTokensMax, manifest.config.text.positions),
-        numBeams: manifest.config.generation.numBeams,
-      },
-    }),
+    getDecoderModel: async () => {
+      const { sequences, kvBytes } = await worker.call("usage", undefined);
+      return {
+        model: {
+          name: manifest.name,
+          digest: manifest.digest,
+          precision: manifest.precision,
+          imageSize: manifest.config.preprocess.size,
+          imageTokens: manifest.config.imageTokens,
+          hiddenSize: manifest.config.text.hidden,
+          promptTokensMax: promptTokensMax(manifest),
+          newTokensMax: Math.min(newTokensMax, manifest.config.text.positions),
+          numBeams: manifest.config.generation.numBeams,
+          verificationJson: manifest.verification ? JSON.stringify(manifest.verification) : "",
+        },
+        requests: admission.running + admission.waiting,
+        sequences,
+        kvBytes: BigInt(kvBytes),
+      };
+    },
   };
 }
 

@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
-import { join, relative } from "node:path";
+import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { run } from "@florence/service";
 import { type Command, Option } from "commander";
-import { readSettings } from "../config.ts";
+import { quietUnlessAsked, readSettings } from "../config.ts";
 import { checkVerified, loadModel, parsePrecision } from "../model.ts";
 import { type Role, roles, startStack } from "../stack.ts";
 
@@ -14,6 +14,9 @@ interface ServeFlags {
   readonly role: Role;
   readonly precision?: string;
   readonly cache?: string;
+  readonly nats?: string;
+  readonly encoders?: string;
+  readonly decoders?: string;
   readonly allowUnverified?: boolean;
 }
 
@@ -27,6 +30,9 @@ export function addServe(program: Command): void {
     .addOption(new Option("--role <role>", "what to run").choices(roles).default("all"))
     .option("--precision <p>", "fp32, fp16, int8 or int4, for a raw checkpoint")
     .option("--cache <folder>", "where raw checkpoints are built into (FLORENCE_CACHE)")
+    .option("--nats <url>", "NATS that keeps embeddings for all processes (FLORENCE_NATS)")
+    .option("--encoders <list>", "a gateway's encoders: host:port, several, or a DNS name (FLORENCE_ENCODER)")
+    .option("--decoders <list>", "a gateway's decoders (FLORENCE_DECODER)")
     .option("--allow-unverified", "serve a variant that failed its verification")
     .addHelpText("after", "\nEvery setting is also an environment variable: see the services' README files.")
     .action(serve);
@@ -57,7 +63,7 @@ async function serve(flags: ServeFlags): Promise<void> {
 }
 
 /** The flags as the variables that they stand for. */
-function overrides({ port, host, model, role, cache }: ServeFlags): Record<string, string> {
+function overrides({ port, host, model, role, cache, nats, encoders, decoders }: ServeFlags): Record<string, string> {
   const at = {
     all: ["PORT", "FLORENCE_HOST"],
     gateway: ["PORT", "FLORENCE_HOST"],
@@ -66,11 +72,14 @@ function overrides({ port, host, model, role, cache }: ServeFlags): Record<strin
   }[role] as [string, string];
   return {
     // A person at a terminal wants the address and a line to paste, not a log.
-    ...(role === "all" && process.env.FLORENCE_LOG_LEVEL === undefined && { FLORENCE_LOG_LEVEL: "warn" }),
+    ...(role === "all" && quietUnlessAsked),
     ...(port !== undefined && { [at[0]]: port }),
     ...(host !== undefined && { [at[1]]: host }),
     ...(model !== undefined && { FLORENCE_MODEL: model }),
     ...(cache !== undefined && { FLORENCE_CACHE: cache }),
+    ...(nats !== undefined && { FLORENCE_NATS: nats }),
+    ...(encoders !== undefined && { FLORENCE_ENCODER: encoders }),
+    ...(decoders !== undefined && { FLORENCE_DECODER: decoders }),
   };
 }
 

@@ -287,14 +287,15 @@ function rowOutput(out: Tensors, row: number, all?: Float32Array): RowOutput {
   const ids = out.top_ids?.data as BigInt64Array;
   const logits = out.top_logits?.data as Float32Array;
   const forced = out.forced_logits?.data as Float32Array;
+  const logSums = out.log_sum?.data as Float32Array;
   const first = row * candidatesPerRow;
-  const rows = (out.log_sum?.data as Float32Array).length;
+  const vocabulary = (all?.length ?? 0) / logSums.length;
   return {
     ids: Array.from(ids.subarray(first, first + candidatesPerRow), Number),
     logits: logits.subarray(first, first + candidatesPerRow),
-    logSum: (out.log_sum?.data as Float32Array)[row] as number,
+    logSum: logSums[row] as number,
     forcedBosLogit: forced[2 * row] as number,
     forcedEosLogit: forced[2 * row + 1] as number,
-    ...(all && { all: all.subarray((row * all.length) / rows, ((row + 1) * all.length) / rows) }),
+    ...(all && { all: all.subarray(row * vocabulary, (row + 1) * vocabulary) }),
   };
 }

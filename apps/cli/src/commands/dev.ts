@@ -1,0 +1,82 @@
+import { findOrGetNatsServer, startNatsServer } from "@florence/nats-server";
+import { run } from "@florence/service";
+import type { Command } from "commander";
+import { cacheFolder, readSettings } from "../config.ts";
+import { UsageError } from "../failure.ts";
+import { type Member, startTopology } from "../topology.ts";
+
+interface DevFlags {
+  readonly gateways: string;
+  readonly encoders: string;
+  readonly decoders: string;
+  readonly nats?: boolean | string;
+  readonly model?: string;
+}
+
+// More processes than this on one machine show nothing new.
+const processesMax = 16;
+
+export function addDev(program: Command): void {
+  program
+    .command("dev")
+    .description("Run the services as processes of their own on this machine, with NATS if asked for")
+    .option("--gateways <n>", "how many gateways", "1")
+    .option("--encoders <n>", "how many encoders", "1")
+    .option("--decoders <n>", "how many decoders", "1")
+    .option("--nats [url]", "share embeddings through NATS: a server of its own, or the one at the address")
+    .option("--model <folder>", "checkpoint or built folder (FLORENCE_MODEL)")
+    .action(dev);
+}
+
+async function dev(flags: DevFlags): Promise<void> {
+  const { cli, gateway } = readSettings(flags.model ? { FLORENCE_MODEL: flags.model } : {});
+  const counts = {
+    gateways: count("--gateways", flags.gateways),
+    encoders: count("--encoders", flags.encoders),
+    decoders: count("--decoders", flags.decoders),
+  };
+  await run(
+    async () => {
+      await using resources = new AsyncDisposableStack();
+      const nats = flags.nats === true ? resources.use(await ownNats()).url : flags.nats || undefined;
+      const topology = resources.use(
+        await startTopology({
+          ...counts,
+          model: cli.model,
+          cache: cacheFolder(cli.cache),
+          nats,
+          onLog: (name, text) => process.stderr.write(text.replace(/^(?=.)/gm, `${name}: `)),
+        }),
+      );
+      const rows = [...topology.gateways, ...topology.encoders, ...topology.decoders];
+      process.stdout.write(
+        [
+          ...rows.map(row),
+          ...(nats ? [`nats        ${nats}`] : []),
+          "",
+          `curl -s ${topology.gateways[0]?.address}/readyz`,
+          "",
+        ].join("\n"),
+      );
+      return resources.move();
+    },
+    { drainMs: gateway.drainMs },
+  );
+}
+
+async function ownNats() {
+  const binary = await findOrGetNatsServer();
+  if (typeof binary !== "string") throw new UsageError(`There is no nats-server to start: ${binary.missing}`);
+  return startNatsServer({ binary });
+}
+
+function row({ name, address, pid }: Member): string {
+  return `${name.padEnd(11)} ${address.padEnd(24)} pid ${pid}`;
+}
+
+function count(flag: string, value: string): number {
+  const n = Number(value);
+  if (!Number.isInteger(n) || n < 1 || n > processesMax)
+    throw new UsageError(`${flag} must be a whole number from 1 to ${processesMax}, not ${value}.`);
+  return n;
+}

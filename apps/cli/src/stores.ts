@@ -1,0 +1,68 @@
+import { type EmbeddingStore, headerBytes, MemoryStore } from "@florence/embeddings";
+import { connectNats, Leases, NatsStore, RemoteAliases, TieredStore } from "@florence/embeddings/nats";
+import type { Manifest } from "@florence/model";
+import type { Logger } from "@florence/service";
+import type { NatsConfig } from "./config.ts";
+
+/** Where a service finds and keeps embeddings. Without NATS there is only the store in memory. */
+export interface Stores extends AsyncDisposable {
+  readonly store: EmbeddingStore;
+  readonly leases?: Leases;
+  readonly remoteAliases?: RemoteAliases;
+}
+
+/** Opens the stores of an encoder or decoder. NATS that cannot be reached does not keep a service from starting. */
+export async function openStores(
+  config: NatsConfig,
+  memory: { bytesMax: number; ttlMs: number },
+  manifest: Manifest,
+  log: Logger,
+): Promise<Stores> {
+  await using resources = new AsyncDisposableStack();
+  const inMemory = new MemoryStore(memory);
+  if (config.servers === undefined) {
+    resources.use(inMemory);
+    const held = resources.move();
+    return { store: inMemory, [Symbol.asyncDispose]: () => held.disposeAsync() };
+  }
+  const link = resources.use(
+    await connectNats({
+      servers: config.servers.split(",").map((server) => server.trim()),
+      name: "florence",
+      user: config.user,
+      password: config.password?.reveal(),
+      token: config.token?.reveal(),
+      credsFile: config.credsFile,
+      tls: tlsOf(config),
+      onStatus: (status) => {
+        if (status.connected) log.info({ server: status.server, version: status.version }, "NATS connected");
+        else
+          log.warn(
+            { reason: status.reason },
+            "NATS is out of reach: embeddings are computed where it would have had them",
+          );
+      },
+    }),
+  );
+  const { imageTokens, text } = manifest.config;
+  const onProblem = (problem: Error) => log.error({ err: problem }, "NATS cannot keep embeddings");
+  const { ttlMs, bytesMax, replicas, readMsMax } = config;
+  const remote = await NatsStore.open(link, {
+    valueBytesMax: headerBytes + imageTokens * text.hidden * Float32Array.BYTES_PER_ELEMENT,
+    ttlMs,
+    bytesMax,
+    replicas,
+    readMsMax,
+    onProblem,
+  });
+  const store = resources.use(new TieredStore({ memory: inMemory, remote }));
+  const remoteAliases = resources.use(await RemoteAliases.open(link, { ttlMs, replicas, onProblem }));
+  const leases = resources.use(await Leases.open(link, { replicas, onProblem }));
+  const held = resources.move();
+  return { store, leases, remoteAliases, [Symbol.asyncDispose]: () => held.disposeAsync() };
+}
+
+function tlsOf({ caFile, certFile, keyFile }: NatsConfig) {
+  if (caFile === undefined && certFile === undefined && keyFile === undefined) return undefined;
+  return { ...(caFile && { caFile }), ...(certFile && { certFile }), ...(keyFile && { keyFile }) };
+}

@@ -1,0 +1,79 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { annotateRaw } from "./support/annotate.ts";
+import { type Cluster, drawPicture, haveNats, startCluster } from "./support/cluster.ts";
+
+const query = "task=object_detection&num_beams=1&max_new_tokens=16";
+
+describe.runIf(haveNats)("NATS in trouble, under steady load", () => {
+  let cluster: Cluster;
+  const pictures: Uint8Array<ArrayBuffer>[] = [];
+  const undisturbed = new Map<Uint8Array, string>();
+
+  beforeAll(async () => {
+    // A small store in memory, so that embeddings are really asked of NATS; and a small bucket, so that it is full.
+    const env = {
+      FLORENCE_ENCODER_STORE_BYTES_MAX: "200000",
+      FLORENCE_DECODER_STORE_BYTES_MAX: "200000",
+      FLORENCE_NATS_BYTES_MAX: "1048576",
+    };
+    cluster = await startCluster({ gateways: 1, encoders: 2, decoders: 2, env });
+    for (let i = 0; i < 30; i++) pictures.push(await drawPicture(500 + i));
+    for (const picture of pictures) undisturbed.set(picture, (await answer(picture)).text);
+  }, 90_000);
+  afterAll(() => cluster?.[Symbol.asyncDispose]());
+
+  async function answer(picture: Uint8Array<ArrayBuffer>): Promise<{ status: number; text: string; ms: number }> {
+    const began = performance.now();
+    const { status, results } = await annotateRaw(cluster.urls[0] as string, picture, query);
+    return { status, text: results?.[0]?.text ?? "", ms: performance.now() - began };
+  }
+
+  /** Four clients ask on while something happens; every answer must be right. Prints what it cost. */
+  async function under(what: string, trouble: () => Promise<void>): Promise<void> {
+    const times: number[] = [];
+    let going = true;
+    let next = 0;
+    const clients = Array.from({ length: 4 }, async () => {
+      while (going) {
+        const picture = pictures[next++ % pictures.length] as Uint8Array<ArrayBuffer>;
+        const { status, text, ms } = await answer(picture);
+        expect(status).toBe(200);
+        expect(text).toBe(undisturbed.get(picture));
+        times.push(ms);
+      }
+    });
+    await trouble();
+    going = false;
+    await Promise.all(clients);
+    times.sort((a, b) => a - b);
+    const at = (share: number) => Math.round(times[Math.floor(share * (times.length - 1))] as number);
+    console.info(`${what}: ${times.length} answers, none wrong; ms p50 ${at(0.5)}, p99 ${at(0.99)}, most ${at(1)}`);
+    expect(times.length).toBeGreaterThan(10);
+  }
+
+  test("nothing wrong, for comparison; the bucket holds a fraction of the pictures and drops the oldest", () =>
+    under("undisturbed", () => sleep(2_000)));
+
+  test("frozen", () =>
+    under("frozen", async () => {
+      cluster.nats?.freeze();
+      await sleep(3_000);
+      cluster.nats?.thaw();
+      await sleep(500);
+    }));
+
+  test("stopped and started again", () =>
+    under("stopped", async () => {
+      await cluster.nats?.stop();
+      await sleep(2_000);
+      await cluster.nats?.restart({ keepData: true });
+      await sleep(1_500);
+    }));
+
+  test("started again empty", () =>
+    under("restarted empty", async () => {
+      await cluster.nats?.restart({ keepData: false });
+      await sleep(2_500);
+    }));
+});
