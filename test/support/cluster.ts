@@ -52,26 +52,32 @@ export async function startCluster({
   const topology = resources.use(
     await startTopology({ gateways, encoders, decoders, model, cache, nats: server?.url, env: { ...threads, ...env } }),
   );
-  const clients = topology.encoders.map(({ address }) => resources.use(createClient(Encoder, address)));
-  const decoderClients = topology.decoders.map(({ address }) => resources.use(createClient(Decoder, address)));
   let before = 0; // by processes that are gone
-  const encodingsOf = async (i: number) =>
-    Number((await clients[i]?.getEncoderModel({}, { deadlineMs: 5_000 }))?.picturesEncoded ?? 0);
+  // A channel of its own for each question: one to a process that was just started again would still be backing off.
+  const encodingsOf = async ({ address }: Member) => {
+    using client = createClient(Encoder, address);
+    return Number((await client.getEncoderModel({}, { deadlineMs: 5_000 })).picturesEncoded);
+  };
+  const heldBy = async ({ address }: Member) => {
+    using client = createClient(Decoder, address);
+    return client.getDecoderModel({}, { deadlineMs: 5_000 });
+  };
   const held = resources.move();
   return {
     ...topology,
     nats: server,
     urls: topology.gateways.map(({ address }) => address),
     async encodings() {
-      const counts = await Promise.all(topology.encoders.map((m, i) => (m.pid === undefined ? 0 : encodingsOf(i))));
+      const counts = await Promise.all(topology.encoders.map((m) => (m.pid === undefined ? 0 : encodingsOf(m))));
       return counts.reduce((n, c) => n + c, before);
     },
     async killEncoder(index) {
-      before += await encodingsOf(index);
-      await (topology.encoders[index] as Member).kill();
+      const encoder = topology.encoders[index] as Member;
+      before += await encodingsOf(encoder);
+      await encoder.kill();
     },
     async held() {
-      const all = await Promise.all(decoderClients.map((client) => client.getDecoderModel({}, { deadlineMs: 5_000 })));
+      const all = await Promise.all(topology.decoders.map(heldBy));
       const sum = (of: (r: (typeof all)[number]) => number) => all.reduce((n, r) => n + of(r), 0);
       return {
         requests: sum((r) => r.requests),
