@@ -60,7 +60,7 @@ export async function startCluster({
   };
   const heldBy = async ({ address }: Member) => {
     using client = createClient(Decoder, address);
-    return client.getDecoderModel({}, { deadlineMs: 5_000 });
+    return await client.getDecoderModel({}, { deadlineMs: 5_000 });
   };
   const held = resources.move();
   return {

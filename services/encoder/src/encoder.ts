@@ -1,4 +1,5 @@
 import { type EmbeddingStore, MemoryStore } from "@florence/embeddings";
+import type { Leases, RemoteAliases } from "@florence/embeddings/nats";
 import type { BuiltModel } from "@florence/model";
 import { Encoder } from "@florence/proto/encoder";
 import {
@@ -16,6 +17,7 @@ import { holderAddress } from "./holder.ts";
 import { PictureEncoder } from "./picture-encoder.ts";
 import { PicturePool } from "./picture-pool.ts";
 import { encoderHandlers } from "./rpc.ts";
+import { SharedEncoding } from "./shared-encoding.ts";
 import { VisionPool } from "./vision-pool.ts";
 
 export { type EncoderConfig, encoderConfig, readEncoderConfig } from "./config.ts";
@@ -27,6 +29,9 @@ export interface EncoderOptions {
   /** Where embeddings are kept; a MemoryStore of its own unless given. In one process the decoder shares it. */
   readonly store?: EmbeddingStore;
   readonly log?: Logger;
+  /** With these, each picture is encoded once in the cluster, and files that another encoder knows are not decoded. */
+  readonly leases?: Leases;
+  readonly remoteAliases?: RemoteAliases;
   /** A file that serves the methods of vision-worker.ts in its place. */
   readonly visionWorker?: URL;
 }
@@ -71,8 +76,18 @@ export async function startEncoder(config: EncoderConfig, options: EncoderOption
   pools = { pictures, vision };
 
   const admission = new Admission({ running: config.picturesMax, waiting: config.queueMax });
-  const encoder = new PictureEncoder({ manifest, store, pictures, vision, admission, aliasesMax: config.aliasesMax });
   let holder = "";
+  const shared = new SharedEncoding({ store, leases: options.leases, holder: () => holder, log });
+  const encoder = new PictureEncoder({
+    manifest,
+    store,
+    shared,
+    remoteAliases: options.remoteAliases,
+    pictures,
+    vision,
+    admission,
+    aliasesMax: config.aliasesMax,
+  });
   const handlers = encoderHandlers({
     manifest,
     encoder,

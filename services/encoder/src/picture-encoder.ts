@@ -1,9 +1,19 @@
 import { hash } from "node:crypto";
-import { type Alias, AliasMap, aliasName, type EmbeddingStore, embeddingKey, SingleFlight } from "@florence/embeddings";
+import {
+  type Alias,
+  AliasMap,
+  aliasName,
+  type EmbeddingStore,
+  embeddingKey,
+  SingleFlight,
+  type Tier,
+} from "@florence/embeddings";
+import type { RemoteAliases } from "@florence/embeddings/nats";
 import type { Manifest } from "@florence/model";
 import type { Admission } from "@florence/service";
 import type { PicturePool } from "./picture-pool.ts";
 import { preprocessVersion } from "./preprocess-version.ts";
+import type { Obtained, SharedEncoding } from "./shared-encoding.ts";
 import type { VisionPool } from "./vision-pool.ts";
 
 /** What decides an embedding beside the file itself. */
@@ -13,11 +23,15 @@ export interface PictureOptions {
 }
 
 /** How the embedding was come by: it was there, it was made for this call, or for another that this one joined. */
-export type CacheOutcome = "hit" | "miss" | "coalesced";
+export type CacheOutcome = Obtained["outcome"];
 
 /** A picture whose embedding is in the store. */
 export interface EncodedPicture extends Alias {
   readonly outcome: CacheOutcome;
+  /** Where a hit was found. */
+  readonly tier?: Tier | undefined;
+  /** The encoder that has the embedding, where that is another one. */
+  readonly holder?: string | undefined;
   /** Milliseconds of decoding and resizing, and of the model's run, that were spent for this call. */
   readonly preprocessMs: number;
   readonly encodeMs: number;
@@ -26,6 +40,9 @@ export interface EncodedPicture extends Alias {
 export interface PictureEncoderParts {
   readonly manifest: Manifest;
   readonly store: EmbeddingStore;
+  readonly shared: SharedEncoding;
+  /** What files decode to, known to all processes. */
+  readonly remoteAliases?: RemoteAliases | undefined;
   readonly pictures: PicturePool;
   readonly vision: VisionPool;
   readonly admission: Admission;
@@ -42,7 +59,7 @@ export class PictureEncoder {
   readonly #preprocess: string;
   readonly #aliases: AliasMap;
   readonly #files = new SingleFlight<EncodedPicture>();
-  readonly #encodings = new SingleFlight<Pick<EncodedPicture, "outcome" | "encodeMs">>();
+  readonly #encodings = new SingleFlight<Obtained>();
 
   constructor(parts: PictureEncoderParts) {
     this.#parts = parts;
@@ -54,10 +71,8 @@ export class PictureEncoder {
   async encode(file: Uint8Array, options: PictureOptions, signal: AbortSignal): Promise<EncodedPicture> {
     // On this thread: 16 MiB take 10 ms, less than moving them to another and back would hold up either.
     const name = aliasName({ fileSha256: hash("sha256", file), ...options });
-    const alias = this.#aliases.get(name);
-    if (alias && (await this.#holds(alias.key, signal))) {
-      return { ...alias, outcome: "hit", preprocessMs: 0, encodeMs: 0 };
-    }
+    const known = await this.#held(this.#aliases.get(name), signal);
+    if (known) return known;
     const { value, joined } = await this.#files.run(
       name,
       (shared) => this.#compute(name, file, options, shared),
@@ -73,7 +88,11 @@ export class PictureEncoder {
     options: PictureOptions,
     signal: AbortSignal,
   ): Promise<EncodedPicture> {
-    const { manifest, admission, pictures } = this.#parts;
+    const { manifest, admission, pictures, remoteAliases } = this.#parts;
+    const remote = remoteAliases && (await remoteAliases.get(name));
+    if (remote) this.#aliases.set(name, remote);
+    const known = await this.#held(remote, signal);
+    if (known) return known;
     using _place = await admission.acquire(signal);
     const { width, height, sha256, pixels, preprocessMs } = await pictures.prepare(
       file,
@@ -89,26 +108,26 @@ export class PictureEncoder {
     });
     const alias: Alias = { key, width, height };
     this.#aliases.set(name, alias);
+    remoteAliases?.put(name, alias);
     const { value, joined } = await this.#encodings.run(key, (shared) => this.#run(key, pixels, shared), signal);
     if (joined && value.outcome === "miss") return { ...alias, outcome: "coalesced", preprocessMs, encodeMs: 0 };
     return { ...alias, ...value, preprocessMs };
   }
 
   /** The store is asked inside the flight: whoever came after another flight had put the embedding finds it. */
-  async #run(
-    key: string,
-    pixels: Uint8Array<ArrayBuffer>,
-    signal: AbortSignal,
-  ): Promise<Pick<EncodedPicture, "outcome" | "encodeMs">> {
-    if (await this.#holds(key, signal)) return { outcome: "hit", encodeMs: 0 };
-    const { manifest, store, vision } = this.#parts;
-    const { data, encodeMs } = await vision.encode(pixels, signal);
-    await store.put(key, { dims: [manifest.config.imageTokens, manifest.config.text.hidden], data });
-    return { outcome: "miss", encodeMs };
+  #run(key: string, pixels: Uint8Array<ArrayBuffer>, signal: AbortSignal): Promise<Obtained> {
+    const { manifest, store, vision, shared } = this.#parts;
+    const encode = async (during: AbortSignal) => {
+      const { data, encodeMs } = await vision.encode(pixels, during);
+      await store.put(key, { dims: [manifest.config.imageTokens, manifest.config.text.hidden], data });
+      return encodeMs;
+    };
+    return shared.obtain(key, encode, signal);
   }
 
-  async #holds(key: string, signal: AbortSignal): Promise<boolean> {
-    const { store } = this.#parts;
-    return store.has ? store.has(key, signal) : (await store.get(key, signal)) !== undefined;
+  /** What a known file decodes to, if its embedding is there. Finding it keeps it from being forgotten next. */
+  async #held(alias: Alias | undefined, signal: AbortSignal): Promise<EncodedPicture | undefined> {
+    const found = alias && (await this.#parts.store.find(alias.key, signal));
+    return alias && found && { ...alias, outcome: "hit", tier: found.tier, preprocessMs: 0, encodeMs: 0 };
   }
 }

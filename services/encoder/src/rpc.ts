@@ -1,4 +1,4 @@
-import { type EmbeddingStore, encode as encodeValue, isEmbeddingKey } from "@florence/embeddings";
+import { type EmbeddingStore, encode as encodeValue, isEmbeddingKey, type Tier } from "@florence/embeddings";
 import { type Manifest, newTokensMax } from "@florence/model";
 import { CacheResult, CacheTier, type Encoder } from "@florence/proto/encoder";
 import { Fault, type Handlers } from "@florence/service";
@@ -26,6 +26,8 @@ const cacheResults: Record<CacheOutcome, CacheResult> = {
   coalesced: CacheResult.COALESCED,
 };
 
+const cacheTiers: Record<Tier, CacheTier> = { memory: CacheTier.MEMORY, nats: CacheTier.NATS };
+
 /** The handlers of florence.v1.Encoder. */
 export function encoderHandlers(parts: RpcParts): Handlers<typeof Encoder> {
   const { manifest, encoder, store, uploadBytesMax } = parts;
@@ -40,15 +42,15 @@ export function encoderHandlers(parts: RpcParts): Handlers<typeof Encoder> {
         throw new Fault("body_invalid", `A tenant's name has at most ${tenantCharactersMax} characters.`);
       }
       const encoded = await encoder.encode(picture, { ignoreOrientation, tenant }, signal);
-      const { key, width, height, outcome, preprocessMs, encodeMs } = encoded;
+      const { key, width, height, outcome, tier, holder, preprocessMs, encodeMs } = encoded;
       return {
         key,
         width,
         height,
         cacheResult: cacheResults[outcome],
-        cacheTier: outcome === "hit" ? CacheTier.MEMORY : CacheTier.NONE,
-        holder: parts.holder(),
-        expiresAtMs: BigInt(expiresAtMs(store, key, parts.storeTtlMs)),
+        cacheTier: outcome === "hit" && tier ? cacheTiers[tier] : CacheTier.NONE,
+        holder: holder ?? parts.holder(),
+        expiresAtMs: BigInt(holder ? Date.now() + parts.storeTtlMs : expiresAtMs(store, key, parts.storeTtlMs)),
         preprocessMs,
         // What was neither is waiting: for a place, for a worker, or for the call that this one joined.
         queueMs: Math.max(0, performance.now() - began - preprocessMs - encodeMs),
@@ -74,6 +76,7 @@ export function encoderHandlers(parts: RpcParts): Handlers<typeof Encoder> {
         promptTokensMax: manifest.config.text.positions - manifest.config.imageTokens,
         newTokensMax: newTokensMax(manifest.config),
         numBeams: manifest.config.generation.numBeams,
+        verificationJson: manifest.verification ? JSON.stringify(manifest.verification) : "",
       },
       picturesEncoded: BigInt(parts.picturesEncoded()),
     }),
