@@ -1,4 +1,4 @@
-import { HealthCheckResponse_ServingStatus as Status, Health as HealthService } from "@florence/proto/health";
+import { Health as HealthService, HealthCheckResponse_ServingStatus as Status } from "@florence/proto/health";
 import { Fault } from "./fault.ts";
 import { type Implementation, implement } from "./grpc-server.ts";
 

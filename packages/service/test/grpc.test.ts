@@ -1,7 +1,7 @@
 import { connect } from "node:http2";
 import { create } from "@bufbuild/protobuf";
 import { Decoder, type GenerateResponse } from "@florence/proto/decoder";
-import { Encoder, EncodeResponseSchema } from "@florence/proto/encoder";
+import { EncodeResponseSchema, Encoder } from "@florence/proto/encoder";
 import { afterEach, expect, test } from "vitest";
 import {
   type CallContext,

@@ -48,7 +48,7 @@ export async function startDecoder(config: DecoderConfig, options: DecoderOption
   const store =
     options.store ?? resources.use(new MemoryStore({ bytesMax: config.storeBytesMax, ttlMs: config.storeTtlMs }));
   const embeddings = resources.use(
-    new EmbeddingSource(store, [manifest.config.imageTokens, manifest.config.text.hidden]),
+    new EmbeddingSource(store, [manifest.config.imageTokens, manifest.config.text.hidden], manifest.digest),
   );
   const tokenizer = await Tokenizer.load(model.folder);
   const worker = resources.use(

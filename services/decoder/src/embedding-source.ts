@@ -11,18 +11,22 @@ const fetchMs = 2_000;
 export class EmbeddingSource implements AsyncDisposable {
   readonly #store: EmbeddingStore;
   readonly #dims: readonly [number, number];
+  readonly #keyPrefix: string;
   readonly #flights = new SingleFlight<Embedding>();
   readonly #clients = new Map<string, Client<typeof Encoder>>();
 
-  /** `dims`: [image_tokens, hidden] of the loaded checkpoint. */
-  constructor(store: EmbeddingStore, dims: readonly [number, number]) {
+  /** `dims`: [image_tokens, hidden] of the loaded checkpoint, `digest` its weights'. */
+  constructor(store: EmbeddingStore, dims: readonly [number, number], digest: string) {
     this.#store = store;
     this.#dims = dims;
+    this.#keyPrefix = `${digest.slice(0, 16)}.`;
   }
 
   /** Throws a Fault: embedding_evicted when no one has it, body_invalid for a key of another form. */
   async get(key: string, holder: string, signal: AbortSignal): Promise<Embedding> {
     if (!isEmbeddingKey(key)) throw new Fault("body_invalid", "The embedding key is malformed.");
+    // During a rollout encoders and decoders may differ: numbers of other weights mean nothing to these.
+    if (!key.startsWith(this.#keyPrefix)) throw evicted(new Error("the embedding is of another checkpoint"));
     const { value } = await this.#flights.run(key, (shared) => this.#find(key, holder, shared), signal);
     return value;
   }

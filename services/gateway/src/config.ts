@@ -1,6 +1,7 @@
 import { type Config, type ConfigSpec, integer, logLevels, oneOf, readConfig, secret, text } from "@florence/service";
 import { defaultLimits, type Limits } from "./limits.ts";
 
+// A terabyte: no setting in bytes is meant to be more.
 const bytesMax = 1024 ** 4;
 const hourMs = 3_600_000;
 
@@ -15,11 +16,11 @@ export const gatewayConfig = {
   }),
   host: text({ help: "Address to listen on; a container needs 0.0.0.0.", default: "127.0.0.1" }),
   encoder: text({
-    help: "host:port of the encoder; several, comma-separated, share the calls.",
+    help: "host:port of the encoders: one, several with commas between, or a name that stands for all of its addresses.",
     default: "127.0.0.1:50051",
   }),
   decoder: text({
-    help: "host:port of the decoder; several, comma-separated, share the calls.",
+    help: "host:port of the decoders: one, several with commas between, or a name that stands for all of its addresses.",
     default: "127.0.0.1:50052",
   }),
   idSecret: secret({

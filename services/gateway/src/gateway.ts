@@ -5,7 +5,9 @@ import { Encoder } from "@florence/proto/encoder";
 import { createClient, createLogger, Fault, type Logger, messageBytesMaxDefault } from "@florence/service";
 import { getRequestListener } from "@hono/node-server";
 import { createGateway } from "./app.ts";
+import { balancedDecoder, balancedEncoder } from "./balanced-clients.ts";
 import type { GatewayConfig } from "./config.ts";
+import { Peers } from "./peers.ts";
 import { faultResponse } from "./problem.ts";
 import { createUrlFetch } from "./url-fetch.ts";
 
@@ -19,6 +21,8 @@ export interface RunningGateway extends AsyncDisposable {
 }
 
 const MiB = 1024 * 1024;
+// Clients hold connections open between calls, and a load balancer holds many for all of its own.
+const connectionsMin = 4096;
 
 /** Starts the gateway on Node, with grpc-js towards the services. They need not be up yet. Throws when the port is taken. */
 export async function startGateway(
@@ -32,11 +36,15 @@ export async function startGateway(
     messageBytesMax: Math.max(messageBytesMaxDefault, config.uploadBytesMax + MiB),
   };
   await using resources = new AsyncDisposableStack();
-  const encoder = resources.use(createClient(Encoder, addresses(config.encoder), clientOptions));
-  const decoder = resources.use(createClient(Decoder, addresses(config.decoder), clientOptions));
+  const encoders = resources.use(
+    new Peers({ list: config.encoder, log, connect: (address) => createClient(Encoder, address, clientOptions) }),
+  );
+  const decoders = resources.use(
+    new Peers({ list: config.decoder, log, connect: (address) => createClient(Decoder, address, clientOptions) }),
+  );
   const app = createGateway({
-    encoder,
-    decoder,
+    encoder: balancedEncoder(encoders),
+    decoder: balancedDecoder(decoders),
     log,
     limits: config,
     idSecret: config.idSecret && new TextEncoder().encode(config.idSecret.reveal()),
@@ -62,8 +70,8 @@ export async function startGateway(
         ),
     }),
   );
-  // Four times the requests served at once, for idle connections; past it a connection is refused, not kept.
-  server.maxConnections = 4 * (config.requestsMax + config.queueMax);
+  // Idle connections cost some kilobytes each, so there may be many; past this one is refused, not kept.
+  server.maxConnections = Math.max(connectionsMin, 4 * (config.requestsMax + config.queueMax));
   const port = await listen(server, config.port, config.host);
   const url = `http://${urlHost(config.host)}:${port}`;
   log.info({ url, encoder: config.encoder, decoder: config.decoder }, "gateway listening");
@@ -71,13 +79,6 @@ export async function startGateway(
   resources.defer(() => stopping.abort());
   const running = resources.move();
   return { url, port, [Symbol.asyncDispose]: () => running.disposeAsync() };
-}
-
-function addresses(list: string): string[] {
-  return list
-    .split(",")
-    .map((address) => address.trim())
-    .filter((address) => address !== "");
 }
 
 function listen(server: Server, port: number, host: string): Promise<number> {

@@ -24,6 +24,11 @@ export interface GenerateContext {
   readonly times: DecodeTimes;
 }
 
+// A second decoder may be the next to go in a rollout; a third is bad luck enough.
+const decoderTriesMax = 2;
+// A decoder that is started again, or its neighbour, is found meanwhile.
+const retryDelayMs = 250;
+
 /**
  * Runs a call's tasks on an encoded picture. Every task ends in one result or one error, whatever befalls the others.
  * Throws a Fault only while no task has ended: then there is nothing to lose.
@@ -44,6 +49,10 @@ export async function* generate(
   let held = image;
   let { encodeAgain } = context;
   let ended = 0;
+  const started = new Set<number>();
+  // Tasks of which the client has been sent something that a second try could contradict.
+  const shown = new Set<number>();
+  let triesLeft = decoderTriesMax;
 
   while (pending.size > 0) {
     // Why the tasks that are left over after this attempt have no answer.
@@ -53,12 +62,16 @@ export async function* generate(
     try {
       for await (const [index, event] of attempt(request, held, pending, context)) {
         if (event.case === "started") {
+          if (started.has(index)) continue; // a second try
+          started.add(index);
           const task = request.tasks[index]?.row.name ?? "";
           yield { event: "started", data: { index, task, prompt_tokens: event.value.promptTokens } };
         } else if (event.case === "token") {
           const { id, text, logProb } = event.value;
+          shown.add(index);
           yield { event: "token", data: { index, id, text, log_prob: float(logProb) } };
         } else if (event.case === "region") {
+          shown.add(index);
           yield { event: "object", data: { index, ...regionJson(event.value) } };
         } else if (event.case === "result") {
           const task = request.tasks[index];
@@ -90,6 +103,17 @@ export async function* generate(
       } catch (error) {
         leftOver = toFault(error);
       }
+    }
+    if (leftOver.code === "unavailable" && triesLeft-- > 0) {
+      // The decoder died. What nobody has seen anything of is asked of another; the rest cannot be taken back.
+      for (const index of [...pending.keys()].filter((i) => shown.has(i))) {
+        pending.delete(index);
+        ended++;
+        yield problemOf(index, leftOver);
+      }
+      call.log.warn({ err: leftOver, tasks: pending.size }, "decoder unavailable, asking another");
+      await call.sleep(retryDelayMs);
+      continue;
     }
     if (ended === 0) throw leftOver;
     for (const index of pending.keys()) yield problemOf(index, leftOver);

@@ -26,26 +26,30 @@ export interface EncodedPicture {
   readonly timingMs: { readonly preprocess?: number; readonly encode_queue?: number; readonly encode?: number };
 }
 
-// Longer than the client's first reconnection takes, so that a restarted encoder or its neighbour is found.
-const retryDelayMs = 250;
+// A neighbour is tried at once; these pauses are for when no encoder is there. They are longer than a client's first reconnections, so
+// that one which was just started again is found, and short enough for a system without any to say so.
+const retryDelaysMs = [250, 1_000];
 
-/** Encodes a picture. Encoding is idempotent, so an encoder that is unavailable is asked once more. Throws a Fault. */
+/** Encodes a picture. Encoding is idempotent, so it is tried again while no encoder is there. Throws a Fault. */
 export async function encodePicture(
   encoder: EncoderClient,
   bytes: Uint8Array<ArrayBuffer>,
   autoOrient: boolean,
   call: Call,
 ): Promise<EncodedPicture> {
-  const encode = () => encoder.encode({ picture: bytes, ignoreOrientation: !autoOrient }, call.upstreamOptions());
-  try {
-    return toEncoded(await encode());
-  } catch (error) {
-    const fault = toFault(error);
-    if (fault.code !== "unavailable" || call.remainingMs() <= retryDelayMs) throw fault;
-    call.log.warn({ err: fault }, "encoder unavailable, asking once more");
+  for (const delayMs of [...retryDelaysMs, undefined]) {
+    try {
+      return toEncoded(
+        await encoder.encode({ picture: bytes, ignoreOrientation: !autoOrient }, call.upstreamOptions()),
+      );
+    } catch (error) {
+      const fault = toFault(error);
+      if (fault.code !== "unavailable" || delayMs === undefined || call.remainingMs() <= delayMs) throw fault;
+      call.log.warn({ err: fault }, "no encoder is there, asking again");
+      await call.sleep(delayMs);
+    }
   }
-  await call.sleep(retryDelayMs);
-  return toEncoded(await encode());
+  throw new Error("the last try throws or returns");
 }
 
 function toEncoded(response: EncodeResponse): EncodedPicture {

@@ -5,7 +5,7 @@ import { data, type Json, picture, problemOf, resultOf, startStack } from "./sta
 const call = { image: { data }, tasks: [{ task: "caption" }, { task: "ocr" }] };
 const encoded = { key: "k", width: 10, height: 10, holder: "127.0.0.1:1", expiresAtMs: 0n };
 
-test("an encoder that is unavailable is asked once more, and no more than once", async () => {
+test("an encoder that is unavailable is asked twice more, and no more", async () => {
   let failures = 1;
   await using stack = await startStack({
     encoder: {
@@ -17,11 +17,11 @@ test("an encoder that is unavailable is asked once more, and no more than once",
   });
   expect((await stack.json(call)).status).toBe(200);
   expect(stack.encodes).toHaveLength(2);
-  failures = 3;
+  failures = 5;
   const response = await stack.json(call);
   expect(response.headers.get("retry-after")).toBe("1");
   expect(await problemOf(response)).toMatchObject({ status: 503, code: "unavailable" });
-  expect(stack.encodes).toHaveLength(4);
+  expect(stack.encodes).toHaveLength(5);
 });
 
 test("an encoder's refusal reaches the caller as it is, and is not tried again", async () => {
@@ -135,7 +135,8 @@ test("one task's problem, or a decoder that dies half way, loses no finished res
   await using stack = await startStack({
     decoder: {
       async *generate({ tasks }) {
-        yield { taskIndex: 1, event: { case: "result", value: resultOf(tasks[1]?.name ?? "", "") } };
+        // Asked again, it has the one task that is left, and dies again.
+        if (tasks[1]) yield { taskIndex: 1, event: { case: "result", value: resultOf(tasks[1].name, "") } };
         if (dies) throw new Fault("unavailable", "Shutting down.");
         yield { taskIndex: 0, event: { case: "problem", value: { code: "prompt_too_long", detail: "Too long." } } };
       },
@@ -152,6 +153,23 @@ test("one task's problem, or a decoder that dies half way, loses no finished res
     expect(results[0]).toMatchObject({ task: "caption", error: { code, status } });
     expect(results[1]).toMatchObject({ task: "ocr", text: "</s><s>ocr</s>" });
   }
+});
+
+test("what a decoder that dies left open is asked of it once it is back, and what was finished is not asked again", async () => {
+  let calls = 0;
+  const asked: string[][] = [];
+  await using stack = await startStack({
+    decoder: {
+      async *generate({ tasks }) {
+        asked.push(tasks.map(({ name }) => name));
+        yield { taskIndex: 0, event: { case: "result", value: resultOf(tasks[0]?.name ?? "", "") } };
+        if (++calls === 1) throw new Fault("unavailable", "Killed.");
+      },
+    },
+  });
+  const { results } = (await (await stack.json(call)).json()) as Json;
+  expect(asked).toEqual([["caption", "ocr"], ["ocr"]]);
+  expect(results).toMatchObject([{ text: "</s><s>caption</s>" }, { text: "</s><s>ocr</s>" }]);
 });
 
 test("a decoder that answers too little leaves an error, not a hole", async () => {

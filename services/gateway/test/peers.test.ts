@@ -1,0 +1,101 @@
+import { createLogger } from "@florence/service";
+import { describe, expect, test } from "vitest";
+import { byLoad, byPicture, RetryBudget } from "../src/balance.ts";
+import { type Peer, Peers } from "../src/peers.ts";
+
+const log = createLogger({ name: "test", level: "silent" });
+const peer = (address: string): Peer<string> => ({ address, client: address, inFlight: 0, avoidUntil: 0 });
+const three = () => [peer("10.0.0.1:1"), peer("10.0.0.2:1"), peer("10.0.0.3:1")];
+const pictures = Array.from({ length: 300 }, (_, i) => `picture ${i}`);
+const chosen = (peers: Peer<string>[], picture: string) => byPicture(peers, picture, 0)[0]?.address;
+
+describe("a picture's encoder", () => {
+  test("is the same while the set of encoders is, whatever the order in which they are known", () => {
+    for (const picture of pictures) expect(chosen(three().reverse(), picture)).toBe(chosen(three(), picture));
+  });
+
+  test("shares the pictures about evenly", () => {
+    const counts = new Map<string, number>();
+    for (const picture of pictures)
+      counts.set(chosen(three(), picture) as string, (counts.get(chosen(three(), picture) as string) ?? 0) + 1);
+    for (const count of counts.values()) expect(count).toBeGreaterThan(60);
+  });
+
+  test("changes only for the pictures of one that goes", () => {
+    for (const picture of pictures) {
+      const before = chosen(three(), picture);
+      const after = chosen(three().slice(0, 2), picture);
+      if (before !== "10.0.0.3:1") expect(after).toBe(before);
+    }
+  });
+
+  test("is passed over while it carries far more than its share, or was not there a moment ago", () => {
+    const peers = three();
+    const own = byPicture(peers, "a", 0)[0] as Peer<string>;
+    own.inFlight = 20;
+    expect(chosen(peers, "a")).not.toBe(own.address);
+    own.inFlight = 2;
+    expect(chosen(peers, "a")).toBe(own.address);
+    own.avoidUntil = 10;
+    expect(byPicture(peers, "a", 9).at(-1)).toBe(own);
+    expect(byPicture(peers, "a", 11)[0]).toBe(own);
+  });
+});
+
+test("a call goes to the decoder with the fewest under way, and last to one that was not there", () => {
+  const peers = three();
+  for (const [i, p] of peers.entries()) p.inFlight = 3 - i;
+  expect(byLoad(peers, 0).map((p) => p.inFlight)).toEqual([1, 2, 3]);
+  (peers[2] as Peer<string>).avoidUntil = 5;
+  expect(byLoad(peers, 0).map((p) => p.inFlight)).toEqual([2, 3, 1]);
+});
+
+test("second tries are a share of all calls, and a burst is bounded", () => {
+  const budget = new RetryBudget();
+  let taken = 0;
+  while (budget.take()) taken++;
+  expect(taken).toBe(20);
+  for (let i = 0; i < 100; i++) budget.call();
+  taken = 0;
+  while (budget.take()) taken++;
+  expect(taken).toBeGreaterThanOrEqual(19);
+  expect(taken).toBeLessThanOrEqual(20);
+});
+
+describe("names", () => {
+  class Client {
+    closed = false;
+    close() {
+      this.closed = true;
+    }
+  }
+
+  test("stand for all of their addresses, and are resolved again: new ones join, old ones go, a failure changes nothing", async () => {
+    let answer: string[] | Error = ["10.0.0.1", "10.0.0.2"];
+    const resolve = async (host: string) => {
+      expect(host).toBe("encoders");
+      if (answer instanceof Error) throw answer;
+      return answer;
+    };
+    using peers = new Peers({ list: "encoders:50051", connect: () => new Client(), log, resolve });
+    const addresses = async () => (await peers.all()).map(({ address }) => address).sort();
+    expect(await addresses()).toEqual(["10.0.0.1:50051", "10.0.0.2:50051"]);
+    const kept = (await peers.all()).find(({ address }) => address === "10.0.0.2:50051");
+    answer = ["10.0.0.2", "fd00::3"];
+    await peers.refresh();
+    expect(await addresses()).toEqual(["10.0.0.2:50051", "[fd00::3]:50051"]);
+    expect((await peers.all()).find(({ address }) => address === "10.0.0.2:50051")).toBe(kept);
+    answer = new Error("SERVFAIL");
+    await peers.refresh();
+    expect(await addresses()).toEqual(["10.0.0.2:50051", "[fd00::3]:50051"]);
+  });
+
+  test("addresses in a list are taken as they are", async () => {
+    using peers = new Peers({ list: "127.0.0.1:1, [::1]:2", connect: () => new Client(), log });
+    expect((await peers.all()).map(({ address }) => address)).toEqual(["127.0.0.1:1", "[::1]:2"]);
+  });
+
+  test("what is no address is refused at once", () => {
+    expect(() => new Peers({ list: "nonsense", connect: () => new Client(), log })).toThrow(/host:port/);
+  });
+});
