@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { annotateRaw } from "./support/annotate.ts";
-import { type Cluster, drawPicture, haveNats, residentBytes, startCluster } from "./support/cluster.ts";
+import { type Cluster, drawPicture, haveNats, report, residentBytes, startCluster } from "./support/cluster.ts";
 
 /** Small seeded generator (mulberry32): the same requests on every machine, if not the same moments. */
 function random(seed: number): () => number {
@@ -103,7 +103,7 @@ describe.runIf(haveNats)("random requests while processes die and come back", ()
       }
       await Promise.all(clients);
       expect(wrong).toEqual([]);
-      console.info(`round ${round}: ${answered} answered, ${failed} failed, ${cancelled} cancelled`);
+      report(`round ${round}: ${answered} answered, ${failed} failed, ${cancelled} cancelled`);
       expect(answered + failed + cancelled).toBe(60);
       // A client hears of a failure only where its decoder died under tokens that it had already been sent.
       expect(failed).toBeLessThanOrEqual(round === 1 || round === 3 ? 12 : 0);

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { annotateRaw } from "./support/annotate.ts";
-import { type Cluster, drawPicture, haveNats, startCluster } from "./support/cluster.ts";
+import { type Cluster, drawPicture, haveNats, report, startCluster } from "./support/cluster.ts";
 
 const query = "task=object_detection&num_beams=1&max_new_tokens=16";
 
@@ -44,7 +44,7 @@ describe.runIf(haveNats)("NATS in trouble, under steady load", () => {
     await Promise.all(clients);
     times.sort((a, b) => a - b);
     const at = (share: number) => Math.round(times[Math.floor(share * (times.length - 1))] as number);
-    console.info(`${what}: ${times.length} answers, none wrong; ms p50 ${at(0.5)}, p99 ${at(0.99)}, most ${at(1)}`);
+    report(`${what}: ${times.length} answers, none wrong; ms p50 ${at(0.5)}, p99 ${at(0.99)}, most ${at(1)}`);
     expect(times.length).toBeGreaterThan(10);
   }
 

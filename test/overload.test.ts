@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { annotateRaw } from "./support/annotate.ts";
-import { type Cluster, drawPicture, startCluster } from "./support/cluster.ts";
+import { type Cluster, drawPicture, report, startCluster } from "./support/cluster.ts";
 
 const query = "task=object_detection&num_beams=1&max_new_tokens=24";
 // What the whole takes at one time; ten times as many are sent.
@@ -60,7 +60,7 @@ describe("ten times as many requests as the system takes", () => {
     expect(flooded.refused.length).toBeGreaterThan(0);
     const median = (times: number[]) => times.sort((a, b) => a - b)[times.length >> 1] as number;
     const rate = (of: { accepted: number[] }, s: number) => (of.accepted.length / s).toFixed(1);
-    console.info(
+    report(
       `steady ${rate(steady, 4)}/s, flooded ${rate(flooded, 6)}/s accepted (p50 ${median(flooded.accepted).toFixed(0)} ms), ${flooded.refused.length} refused (p50 ${median(flooded.refused).toFixed(0)} ms)`,
     );
     const after = await annotateRaw(cluster.urls[0] as string, picture, query);

@@ -115,3 +115,8 @@ export function residentBytes({ pid }: Member): number | undefined {
     return undefined;
   }
 }
+
+/** Figures that a test has seen: said, never asserted. */
+export function report(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
