@@ -24,7 +24,13 @@ export type { GenerationConfig, Layout, ModelConfig } from "./checkpoint/config.
 export { ModelError, type ModelErrorCode } from "./errors.ts";
 export { classify, Grammar } from "./generation/grammar.ts";
 export { newSearch } from "./generation/new-search.ts";
-export { type GenerationOptions, newTokensMax, numBeamsMax, resolveOptions } from "./generation/options.ts";
+export {
+  type GenerationOptions,
+  newTokensMax,
+  numBeamsMax,
+  promptTokensMax,
+  resolveOptions,
+} from "./generation/options.ts";
 export type { Finished, FinishReason, Hypothesis, Search } from "./generation/search.ts";
 export { type DecodeOptions, decodePicture, imagePixelsMax, imageSideMax, type Picture } from "./image.ts";
 export { imageTypeOf } from "./image-type.ts";

@@ -1,5 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { Manifest, Tokenizer } from "@florence/model";
+import { type Manifest, promptTokensMax, type Tokenizer } from "@florence/model";
 import type { Decoder, GenerateResponseSchema } from "@florence/proto/decoder";
 import { type Admission, Fault, type Handlers, type SupervisedWorker } from "@florence/service";
 import { AnswerBuilder } from "./answer.ts";
@@ -7,7 +7,7 @@ import type { DecodeWorkerMethods } from "./decode-worker.ts";
 import type { EmbeddingSource } from "./embedding-source.ts";
 import { EventQueue } from "./event-queue.ts";
 import type { JobEvent, JobTask } from "./job.ts";
-import { type PreparedTask, prepareTasks, promptTokensMax } from "./tasks.ts";
+import { type PreparedTask, prepareTasks } from "./tasks.ts";
 
 type Response = MessageInitShape<typeof GenerateResponseSchema>;
 
@@ -75,7 +75,7 @@ export function decoderHandlers(parts: DecoderParts): Handlers<typeof Decoder> {
           imageSize: manifest.config.preprocess.size,
           imageTokens: manifest.config.imageTokens,
           hiddenSize: manifest.config.text.hidden,
-          promptTokensMax: promptTokensMax(manifest),
+          promptTokensMax: promptTokensMax(manifest.config),
           newTokensMax: Math.min(newTokensMax, manifest.config.text.positions),
           numBeams: manifest.config.generation.numBeams,
           verificationJson: manifest.verification ? JSON.stringify(manifest.verification) : "",

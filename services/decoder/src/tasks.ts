@@ -4,6 +4,7 @@ import {
   type GenerationOptions,
   type Manifest,
   ModelError,
+  promptTokensMax,
   resolveOptions,
   type TaskRow,
   type Tokenizer,
@@ -13,11 +14,6 @@ import type { JobTask } from "./job.ts";
 
 /** A task of a request: what to generate and how to read the answer, or why it cannot be asked. */
 export type PreparedTask = { readonly row: TaskRow; readonly job: JobTask } | { readonly error: ModelError };
-
-/** Longest prompt in tokens: what image tokens leave of the position table. */
-export function promptTokensMax(manifest: Manifest): number {
-  return manifest.config.text.positions - manifest.config.imageTokens;
-}
 
 /** Builds every task's prompt. A task that cannot be asked does not spoil the others; options that cannot be used spoil all. */
 export function prepareTasks(
@@ -31,7 +27,7 @@ export function prepareTasks(
     try {
       const row = findTask(name);
       const promptIds = tokenizer.encode(buildPrompt(row, input === "" ? undefined : input));
-      const longest = promptTokensMax(manifest);
+      const longest = promptTokensMax(manifest.config);
       if (promptIds.length > longest) {
         throw new ModelError(
           "prompt_too_long",

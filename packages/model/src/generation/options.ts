@@ -25,6 +25,14 @@ export function newTokensMax(config: ModelConfig): number {
   return config.text.positions;
 }
 
+// 2,000 characters of text are about 500 tokens. Large's table of 4,096 positions would allow more, at 0.4 GB of keys and values each.
+const promptTokensLongest = 1024;
+
+/** Longest prompt in tokens, <s> and </s> included: what image tokens leave of the position table, and no more than is of use. */
+export function promptTokensMax(config: ModelConfig): number {
+  return Math.min(promptTokensLongest, config.text.positions - config.imageTokens);
+}
+
 /** Fills a request's options from the checkpoint's and checks them. Throws option_invalid. */
 export function resolveOptions(asked: Partial<GenerationOptions>, config: ModelConfig): GenerationOptions {
   const longest = newTokensMax(config);

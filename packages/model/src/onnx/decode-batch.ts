@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { graphFiles } from "../build/build.ts";
 import type { Manifest } from "../build/manifest.ts";
 import { KvPool } from "../generation/kv-pool.ts";
-import { numBeamsMax } from "../generation/options.ts";
+import { numBeamsMax, promptTokensMax } from "../generation/options.ts";
 import type { Advance, Hypothesis, RowOutput, Search } from "../generation/search.ts";
 import { candidatesPerRow, selfNames } from "../graphs/decode.ts";
 import { crossNames } from "../graphs/prompt.ts";
@@ -33,7 +33,11 @@ export function batchLimits(
   const rowPositions = Math.min(text.positions, wanted.newTokensMax);
   const fit = (positions: number) => Math.max(1, Math.floor(wanted.bytesMax / 2 / (positions * positionBytes)));
   const rowsMax = Math.max(numBeamsMax, Math.min(wanted.rowsMax, fit(rowPositions)));
-  return { rowsMax, sequencesMax: Math.min(rowsMax, fit(text.positions)) };
+  return { rowsMax, sequencesMax: Math.min(rowsMax, fit(crossPositionsMax(manifest))) };
+}
+
+function crossPositionsMax({ config }: Manifest): number {
+  return config.imageTokens + promptTokensMax(config);
 }
 
 /** One sequence in the batch. Its fields belong to DecodeBatch. */
@@ -81,9 +85,19 @@ export class DecodeBatch implements AsyncDisposable {
     this.limits = limits;
     this.#layers = text.decoderLayers;
     this.#dims = { heads: text.decoderHeads, dim: text.hidden / text.decoderHeads };
-    const common = { tensors: 2 * text.decoderLayers, ...this.#dims, positionsMax: text.positions };
-    this.#self = new KvPool({ ...common, positionStep: selfPositionStep, slotsMax: limits.rowsMax });
-    this.#cross = new KvPool({ ...common, positionStep: crossPositionStep, slotsMax: limits.sequencesMax });
+    const common = { tensors: 2 * text.decoderLayers, ...this.#dims };
+    this.#self = new KvPool({
+      ...common,
+      positionsMax: text.positions,
+      positionStep: selfPositionStep,
+      slotsMax: limits.rowsMax,
+    });
+    this.#cross = new KvPool({
+      ...common,
+      positionsMax: crossPositionsMax(manifest),
+      positionStep: crossPositionStep,
+      slotsMax: limits.sequencesMax,
+    });
   }
 
   static async load(folder: string, manifest: Manifest, threads: number, limits: BatchLimits): Promise<DecodeBatch> {

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { graphFiles } from "../build/build.ts";
 import type { Manifest } from "../build/manifest.ts";
 import { oneByOne } from "../build/precision.ts";
+import { promptTokensMax } from "../generation/options.ts";
 import { crossNames } from "../graphs/prompt.ts";
 import { float32Tensor, int64Tensor, openSession, type Session } from "./session.ts";
 
@@ -43,7 +44,7 @@ export class PromptModel implements AsyncDisposable {
   bucketOf(tokens: number): number {
     const { config, precision } = this.#manifest;
     if (oneByOne(precision)) return tokens;
-    return Math.min(config.text.positions - config.imageTokens, Math.ceil(tokens / lengthStep) * lengthStep);
+    return Math.min(promptTokensMax(config), Math.ceil(tokens / lengthStep) * lengthStep);
   }
 
   /** How many prompts a call may hold. */
