@@ -40,6 +40,7 @@ export class Canvas {
   /** A line of text on a coloured ground, its lower left corner at (x, y) where there is room. */
   async label(text: string, x: number, y: number, pixels: number, ground: Color): Promise<void> {
     const ink = await renderText(text, pixels);
+    if (!ink.alpha.some((coverage) => coverage > 0)) return; // a machine without fonts: no empty plates
     const margin = Math.ceil(pixels / 5);
     const [width, height] = [ink.width + 2 * margin, ink.height + 2 * margin];
     const left = Math.max(0, Math.min(this.width - width, Math.round(x)));

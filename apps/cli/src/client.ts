@@ -46,12 +46,13 @@ export async function annotate(
   form.set("options", JSON.stringify({ ...options, details: true }));
   let response: Response;
   try {
-    response = await fetch(new URL("/v1/annotate", server), { method: "POST", body: form });
+    response = await fetch(`${server.replace(/\/+$/, "")}/v1/annotate`, { method: "POST", body: form });
   } catch (cause) {
     throw new Fault("unavailable", `No server answers at ${server}.`, { cause });
   }
   const body = (await response.json().catch(() => ({}))) as Answer & Problem;
-  if (response.ok) return body;
+  if (response.ok && Array.isArray(body.results) && body.image && body.model) return body;
+  if (response.ok) throw new Fault("internal", `What answers at ${server} is no Florence server.`);
   const code: FaultCode = isFaultCode(body.code) ? body.code : "internal";
   throw new Fault(code, body.detail ?? `The server answered ${response.status}.`);
 }

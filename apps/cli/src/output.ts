@@ -41,7 +41,13 @@ export function pictureText(picture: string, answer: Answer): string {
     if (typeof value === "string") lines.push(`  ${result.task}: ${value}`);
     else lines.push(`  ${result.task}:`, ...regionLines(value as Record<string, unknown[]>));
   }
-  return `${lines.join("\n")}\n`;
+  return `${lines.map(printable).join("\n")}\n`;
+}
+
+/** A model may write anything; a terminal must not take it for commands. */
+function printable(line: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is taken out.
+  return line.replace(/[\u0000-\u001f\u007f-\u009f]/g, "\ufffd");
 }
 
 function regionLines(value: Record<string, unknown[]>): string[] {

@@ -49,13 +49,14 @@ async function startAll(
 ): Promise<string> {
   const { storeBytesMax: bytesMax, storeTtlMs: ttlMs } = settings.encoder;
   const stores = resources.use(await openStores(settings.nats, { bytesMax, ttlMs }, model.manifest, log));
-  const loopback = { host: "127.0.0.1" };
-  const [encoder, decoder] = await Promise.all([
-    startEncoder({ ...settings.encoder, ...loopback }, { model, log, ...shared(stores) }).then((e) => resources.use(e)),
-    startDecoder({ ...settings.decoder, ...loopback }, { model, log, store: stores.store }).then((d) =>
-      resources.use(d),
-    ),
-  ]);
+  // On ports of their own choice: only the gateway is meant to be found. One after the other, so that each is disposed of if the next fails.
+  const loopback = { host: "127.0.0.1", port: 0 };
+  const encoder = resources.use(
+    await startEncoder({ ...settings.encoder, ...loopback }, { model, log, ...shared(stores) }),
+  );
+  const decoder = resources.use(
+    await startDecoder({ ...settings.decoder, ...loopback }, { model, log, store: stores.store }),
+  );
   return resources.use(
     await startGateway({ ...settings.gateway, encoder: encoder.address, decoder: decoder.address }, log),
   ).url;

@@ -172,6 +172,26 @@ describe("florence run", () => {
     expect(stderr).toContain("region_ocr");
   });
 
+  test("answers the other pictures when one cannot be read, and exits with 1", async () => {
+    const { code, stdout, stderr } = await florence(
+      "run",
+      "models/demo/shapes.png",
+      "README.md",
+      "models/demo/pair.png",
+      "-t",
+      "caption",
+      "--json",
+    );
+    expect(code).toBe(1);
+    expect(
+      stdout
+        .trimEnd()
+        .split("\n")
+        .map((line) => JSON.parse(line).picture),
+    ).toEqual(["models/demo/shapes.png", "models/demo/pair.png"]);
+    expect(stderr).toContain("README.md");
+  });
+
   test("draws what it found", async () => {
     const out = join(folder, "drawn/answer.png");
     const { code } = await florence("run", "models/demo/shapes.png", "-t", "object_detection", "--draw", out);
@@ -245,7 +265,7 @@ describe("florence serve", () => {
   test("prints a curl line that works as printed, and SIGTERM ends it with 0", async () => {
     const server = await serve();
     const line = server.stdout.split("\n").find((l) => l.startsWith("curl ")) as string;
-    const { stdout } = await promisify(execFile)("sh", ["-c", line], { cwd: root });
+    const { stdout } = await promisify(execFile)("sh", ["-c", line], { cwd: folder });
     expect(JSON.parse(stdout).results[0].answer["<OD>"].labels.sort()).toEqual([
       "circle",
       "diamond",

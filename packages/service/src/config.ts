@@ -198,6 +198,11 @@ function reportUnknown(
   }
 }
 
+// Services that share a process read one environment each; whoever misspelt a name needs to hear of it once.
+const warned = new Set<string>();
+
 function warnUnknown(variable: string): void {
+  if (warned.has(variable)) return;
+  warned.add(variable);
   process.emitWarning(`${variable} is set, but no such setting exists.`);
 }

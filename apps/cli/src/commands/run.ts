@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { join, parse } from "node:path";
 import { ModelError } from "@florence/model";
 import type { Command } from "commander";
 import { type Answer, annotate } from "../client.ts";
 import { readSettings } from "../config.ts";
 import { drawAnswer } from "../draw.ts";
-import { UsageError } from "../failure.ts";
+import { describe, UsageError } from "../failure.ts";
 import { checkVerified, loadModel, parsePrecision } from "../model.ts";
 import { pictureJson, pictureText } from "../output.ts";
 import { Progress } from "../progress.ts";
@@ -53,7 +53,7 @@ export function addRun(program: Command): void {
     .option("--constrain", "allow only well-formed answers")
     .option("--precision <p>", "fp32, fp16, int8 or int4, for a raw checkpoint")
     .option("--json", "print one JSON object per picture and nothing else")
-    .option("--draw <out.png>", "draw the regions on the picture; of several pictures OUT is a folder")
+    .option("--draw <out.png>", "draw the regions on the picture; of several pictures OUT may be a folder")
     .option("--no-auto-orient", "leave the EXIF orientation unapplied, as the reference does")
     .option("--cache <folder>", "where raw checkpoints are built into (FLORENCE_CACHE)")
     .option("--allow-unverified", "use a variant that failed its verification")
@@ -91,7 +91,13 @@ async function runCommand(pictures: readonly string[], flags: RunFlags): Promise
       next.catch(() => {}); // It is awaited, and thrown, at its turn.
       waiting.push(next);
     }
-    await report(picture, (await waiting[i]) as Answer, tasks, flags, pictures.length);
+    try {
+      await report(picture, (await waiting[i]) as Answer, tasks, flags, i);
+    } catch (error) {
+      // The other pictures are not to suffer for this one.
+      process.stderr.write(`florence: ${picture}: ${describe(error)}\n`);
+      process.exitCode = 1;
+    }
   }
 }
 
@@ -100,13 +106,13 @@ async function report(
   answer: Answer,
   tasks: readonly TaskArgument[],
   flags: RunFlags,
-  count: number,
+  index: number,
 ): Promise<void> {
   process.stdout.write(
     flags.json ? `${JSON.stringify(pictureJson(picture, answer, tasks))}\n` : pictureText(picture, answer),
   );
   if (flags.draw) {
-    const file = count === 1 ? flags.draw : join(flags.draw, `${basename(picture)}.png`);
+    const file = drawFile(flags.draw, picture, index);
     await drawAnswer(readPicture(picture), answer, file, flags.autoOrient);
     process.stderr.write(`drawn: ${file}\n`);
   }
@@ -115,6 +121,12 @@ async function report(
     process.stderr.write(`${picture}: ${result.task}: ${result.error.detail}\n`);
     process.exitCode = 1;
   }
+}
+
+/** OUT.png itself for a name that ends so and one picture; else a file of the folder OUT, numbered so that equal names stay apart. */
+function drawFile(out: string, picture: string, index: number): string {
+  if (/\.png$/i.test(out)) return index === 0 ? out : out.replace(/\.png$/i, `-${index + 1}.png`);
+  return join(out, `${index + 1}-${parse(picture).name}.png`);
 }
 
 /** A running server, or one started in this process for the length of this command: pictures take the same way. */
@@ -127,6 +139,8 @@ async function connect(flags: RunFlags): Promise<AsyncDisposable & { readonly ur
     PORT: "0",
     FLORENCE_HOST: "127.0.0.1",
     FLORENCE_LOG_LEVEL: "fatal",
+    // A person waits here, and a large checkpoint on two cores may take minutes.
+    FLORENCE_DEADLINE_MS: "3600000",
     ...(flags.model && { FLORENCE_MODEL: flags.model }),
     ...(flags.cache && { FLORENCE_CACHE: flags.cache }),
   });

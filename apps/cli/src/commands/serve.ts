@@ -1,5 +1,4 @@
 import { existsSync } from "node:fs";
-import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { run } from "@florence/service";
 import { type Command, Option } from "commander";
@@ -38,6 +37,9 @@ export function addServe(program: Command): void {
     .action(serve);
 }
 
+// Past every service's own drain deadline, what still runs is ended by force.
+const forcedEndMs = 5_000;
+
 async function serve(flags: ServeFlags): Promise<void> {
   const settings = readSettings(overrides(flags));
   const { role } = flags;
@@ -58,7 +60,7 @@ async function serve(flags: ServeFlags): Promise<void> {
       );
       return stack;
     },
-    { drainMs: settings.gateway.drainMs },
+    { drainMs: settings.gateway.drainMs + forcedEndMs },
   );
 }
 
@@ -85,8 +87,8 @@ function overrides({ port, host, model, role, cache, nats, encoders, decoders }:
 
 function greeting(url: string, model: string): string {
   const demo = fileURLToPath(new URL("../../../../models/demo/shapes.png", import.meta.url));
-  const near = relative(process.cwd(), demo);
-  const picture = existsSync(demo) ? (near.length < demo.length ? near : demo) : "picture.png";
+  // The whole path, so that the line works in whatever folder it is pasted.
+  const picture = existsSync(demo) ? demo : "picture.png";
   const shown = url.replace("127.0.0.1", "localhost");
   return [
     `Florence-2 (${model.split(/[\\/]/).at(-1)}) answers on ${shown}`,
