@@ -19,6 +19,7 @@ export {
 } from "./build/cache.ts";
 export { buildVersion, type Manifest, manifestName, readManifest, type Verification } from "./build/manifest.ts";
 export { oneByOne, type Precision, precisions } from "./build/precision.ts";
+export type { BuildOptions } from "./build/weights-file.ts";
 export { type Checkpoint, openCheckpoint } from "./checkpoint/checkpoint.ts";
 export type { GenerationConfig, Layout, ModelConfig } from "./checkpoint/config.ts";
 export { ModelError, type ModelErrorCode } from "./errors.ts";

@@ -31,6 +31,7 @@ export function byLoad<P extends Peer<unknown>>(peers: readonly P[], now: number
 
 // One call in five may be a second try; a burst of failures may use what quiet times have saved.
 const budgetShare = 0.2;
+// A burst that a restart of one peer of a few brings about.
 const budgetMax = 20;
 
 /** Bounds second tries to a share of all calls, so that a service in trouble is not buried under them. */

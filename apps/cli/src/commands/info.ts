@@ -35,11 +35,12 @@ function describeFolder(folder: string): Record<string, unknown> {
   };
 }
 
-function builtFacts({ name, digest, precision, config, files, verification }: Manifest): Record<string, unknown> {
+function builtFacts({ name, digest, precision, kept, config, files, verification }: Manifest): Record<string, unknown> {
   return {
     name,
     kind: "built",
     precision,
+    ...(kept !== undefined && { keptFloat32: kept }),
     digest,
     bytes: Object.values(files).reduce((n, { bytes }) => n + bytes, 0),
     files: Object.keys(files),

@@ -9,7 +9,7 @@ import { buildVisionGraph } from "../graphs/vision.ts";
 import { digestFiles } from "./digest.ts";
 import { buildVersion, type Manifest, manifestName } from "./manifest.ts";
 import type { Precision } from "./precision.ts";
-import { type Progress, placeWeights } from "./weights-file.ts";
+import { type BuildOptions, placeWeights } from "./weights-file.ts";
 
 export const graphFiles = { vision: "vision.onnx", prompt: "prompt.onnx", decode: "decode.onnx" } as const;
 
@@ -24,12 +24,12 @@ export async function buildInto(
   folder: string,
   checkpoint: Checkpoint,
   precision: Precision,
-  progress?: Progress,
+  options: BuildOptions = {},
 ): Promise<Manifest> {
   try {
     await mkdir(folder, { recursive: true });
     if ((await readdir(folder)).length > 0) throw new ModelError("option_invalid", `${folder} is not empty.`);
-    return await build(folder, checkpoint, precision, progress);
+    return await build(folder, checkpoint, precision, options);
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     if (code !== "ENOSPC" && code !== "EDQUOT") throw cause;
@@ -45,11 +45,11 @@ async function build(
   folder: string,
   checkpoint: Checkpoint,
   precision: Precision,
-  progress?: Progress,
+  options: BuildOptions,
 ): Promise<Manifest> {
   const { config } = checkpoint;
   const digest = await digestFiles(checkpoint.files);
-  const { source, files: weightFiles } = await placeWeights(checkpoint, folder, precision, progress);
+  const { source, files: weightFiles } = await placeWeights(checkpoint, folder, precision, options);
   await writeFile(join(folder, graphFiles.vision), buildVisionGraph(config, source));
   await writeFile(join(folder, graphFiles.prompt), buildPromptGraph(config, source));
   await writeFile(join(folder, graphFiles.decode), buildDecodeGraph(config, source));
@@ -61,7 +61,8 @@ async function build(
     const file = join(folder, name);
     files[name] = { bytes: (await stat(file)).size, sha256: await digestFiles([file]) };
   }
-  const manifest: Manifest = { buildVersion, name: checkpoint.name, digest, precision, config, files };
+  const kept = options.keep && { kept: options.keep.source };
+  const manifest: Manifest = { buildVersion, name: checkpoint.name, digest, precision, ...kept, config, files };
   await writeManifest(folder, manifest);
   return manifest;
 }

@@ -48,7 +48,7 @@ export async function prepareModel(folder: string, options: PrepareOptions): Pro
   await removeAbandoned(cacheFolder);
   const work = join(cacheFolder, `.building-${hostname()}-${process.pid}-${randomUUID()}`);
   try {
-    const manifest = await buildInto(work, checkpoint, precision, options.progress);
+    const manifest = await buildInto(work, checkpoint, precision, { progress: options.progress });
     try {
       await rename(work, target);
     } catch (error) {

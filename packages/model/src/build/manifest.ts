@@ -32,6 +32,8 @@ export interface Manifest {
   /** sha-256 over the checkpoint's weight files, hex. */
   readonly digest: string;
   readonly precision: Precision;
+  /** Pattern of the tensors that stayed float32, where some were to. */
+  readonly kept?: string;
   readonly config: ModelConfig;
   /** Size in bytes and sha-256, hex, of every other file of the folder. */
   readonly files: Readonly<Record<string, { readonly bytes: number; readonly sha256: string }>>;

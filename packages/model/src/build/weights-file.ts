@@ -12,6 +12,12 @@ import { blockSize, quantizeBlocks, quantizeColumns } from "./quantize.ts";
 
 export type Progress = (done: number, total: number) => void;
 
+export interface BuildOptions {
+  readonly progress?: Progress | undefined;
+  /** Tensors, by native name, that stay float32 whatever the precision; lm_head.weight is the head, also where it is tied. */
+  readonly keep?: RegExp | undefined;
+}
+
 /** A checkpoint's weights in a built folder, for the graph builders, and the files that hold them. */
 export interface PlacedWeights {
   readonly source: WeightSource;
@@ -32,23 +38,21 @@ export async function placeWeights(
   checkpoint: Checkpoint,
   folder: string,
   precision: Precision,
-  progress?: Progress,
+  { progress, keep }: BuildOptions = {},
 ): Promise<PlacedWeights> {
   const plain = new Map<string, PlainWeight>();
   const linears = new Map<string, LinearWeight>();
   const linked = new Map<string, string>();
   const work: { name: string; tensor: StoredTensor; form: Form }[] = [];
   for (const [name, tensor] of checkpoint.tensors) {
-    const form =
-      linearForm(name, precision) ??
-      (name === embeddingName ? tableForm(precision) : name === headName ? headForm(precision) : "float32");
+    const form = keep?.test(name) ? "float32" : formOf(name, precision);
     // Only fp32 reads most of a linked file; the others take a few small tensors of it and must stand alone.
     if (precision === "fp32" && tensor.dtype === "F32")
       plain.set(name, { dims: tensor.shape, type: "float32", where: link(tensor, folder, linked) });
     else work.push({ name, tensor, form });
   }
   const embedding = checkpoint.tensors.get(embeddingName) as StoredTensor;
-  const head = headForm(precision);
+  const head = keep?.test(headName) ? tableForm(precision) : headForm(precision);
   if (!checkpoint.tensors.has(headName) && head.endsWith("-blocks"))
     work.push({ name: headName, tensor: embedding, form: head });
 
@@ -66,6 +70,11 @@ export async function placeWeights(
   }
   const files = [...linked.values(), ...(work.length > 0 ? [weightsFileName] : [])];
   return { source: weightSource(checkpoint, plain, linears), files };
+}
+
+function formOf(name: string, precision: Precision): Form {
+  if (name === embeddingName) return tableForm(precision);
+  return name === headName ? headForm(precision) : (linearForm(name, precision) ?? "float32");
 }
 
 /** The key of a linear's weight, or of one part of a fused one. */
