@@ -77,7 +77,7 @@ export async function startEncoder(config: EncoderConfig, options: EncoderOption
 
   const admission = new Admission({ running: config.picturesMax, waiting: config.queueMax });
   let holder = "";
-  const shared = new SharedEncoding({ store, leases: options.leases, holder: () => holder, log });
+  const shared = resources.use(new SharedEncoding({ store, leases: options.leases, holder: () => holder, log }));
   const encoder = new PictureEncoder({
     manifest,
     store,

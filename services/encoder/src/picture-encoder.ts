@@ -13,7 +13,7 @@ import type { Manifest } from "@florence/model";
 import type { Admission } from "@florence/service";
 import type { PicturePool } from "./picture-pool.ts";
 import { preprocessVersion } from "./preprocess-version.ts";
-import type { Obtained, SharedEncoding } from "./shared-encoding.ts";
+import type { Limits, Obtained, SharedEncoding } from "./shared-encoding.ts";
 import type { VisionPool } from "./vision-pool.ts";
 
 /** What decides an embedding beside the file itself. */
@@ -30,8 +30,6 @@ export interface EncodedPicture extends Alias {
   readonly outcome: CacheOutcome;
   /** Where a hit was found. */
   readonly tier?: Tier | undefined;
-  /** The encoder that has the embedding, where that is another one. */
-  readonly holder?: string | undefined;
   /** Milliseconds of decoding and resizing, and of the model's run, that were spent for this call. */
   readonly preprocessMs: number;
   readonly encodeMs: number;
@@ -68,14 +66,14 @@ export class PictureEncoder {
   }
 
   /** Resolves when the embedding is in the store. `file` must not change before. Throws what the parts throw. */
-  async encode(file: Uint8Array, options: PictureOptions, signal: AbortSignal): Promise<EncodedPicture> {
+  async encode(file: Uint8Array, options: PictureOptions, { signal, deadline }: Limits): Promise<EncodedPicture> {
     // On this thread: 16 MiB take 10 ms, less than moving them to another and back would hold up either.
     const name = aliasName({ fileSha256: hash("sha256", file), ...options });
     const known = await this.#held(this.#aliases.get(name), signal);
     if (known) return known;
     const { value, joined } = await this.#files.run(
       name,
-      (shared) => this.#compute(name, file, options, shared),
+      (shared) => this.#compute(name, file, options, { signal: shared, deadline }),
       signal,
     );
     if (!joined) return value;
@@ -86,12 +84,10 @@ export class PictureEncoder {
     name: string,
     file: Uint8Array,
     options: PictureOptions,
-    signal: AbortSignal,
+    { signal, deadline }: Limits,
   ): Promise<EncodedPicture> {
-    const { manifest, admission, pictures, remoteAliases } = this.#parts;
-    const remote = remoteAliases && (await remoteAliases.get(name));
-    if (remote) this.#aliases.set(name, remote);
-    const known = await this.#held(remote, signal);
+    const { admission, pictures, remoteAliases } = this.#parts;
+    const known = await this.#held(await this.#remoteAlias(name, options), signal);
     if (known) return known;
     using _place = await admission.acquire(signal);
     const { width, height, sha256, pixels, preprocessMs } = await pictures.prepare(
@@ -99,35 +95,49 @@ export class PictureEncoder {
       options.ignoreOrientation,
       signal,
     );
-    const key = embeddingKey({
-      weightsDigest: manifest.digest,
-      preprocess: this.#preprocess,
-      dtype: "f32",
-      pixelsSha256: sha256,
-      tenant: options.tenant,
-    });
+    const key = this.#keyOf(sha256, options);
     const alias: Alias = { key, width, height };
     this.#aliases.set(name, alias);
-    remoteAliases?.put(name, alias);
-    const { value, joined } = await this.#encodings.run(key, (shared) => this.#run(key, pixels, shared), signal);
+    remoteAliases?.put(this.#remoteName(name), alias);
+    const run = (shared: AbortSignal) => this.#run(key, pixels, { signal: shared, deadline });
+    const { value, joined } = await this.#encodings.run(key, run, signal);
     if (joined && value.outcome === "miss") return { ...alias, outcome: "coalesced", preprocessMs, encodeMs: 0 };
     return { ...alias, ...value, preprocessMs };
   }
 
   /** The store is asked inside the flight: whoever came after another flight had put the embedding finds it. */
-  #run(key: string, pixels: Uint8Array<ArrayBuffer>, signal: AbortSignal): Promise<Obtained> {
+  #run(key: string, pixels: Uint8Array<ArrayBuffer>, limits: Limits): Promise<Obtained> {
     const { manifest, store, vision, shared } = this.#parts;
     const encode = async (during: AbortSignal) => {
       const { data, encodeMs } = await vision.encode(pixels, during);
       await store.put(key, { dims: [manifest.config.imageTokens, manifest.config.text.hidden], data });
       return encodeMs;
     };
-    return shared.obtain(key, encode, signal);
+    return shared.obtain(key, encode, limits);
   }
 
   /** What a known file decodes to, if its embedding is there. Finding it keeps it from being forgotten next. */
   async #held(alias: Alias | undefined, signal: AbortSignal): Promise<EncodedPicture | undefined> {
     const found = alias && (await this.#parts.store.find(alias.key, signal));
     return alias && found && { ...alias, outcome: "hit", tier: found.tier, preprocessMs: 0, encodeMs: 0 };
+  }
+
+  #keyOf(pixelsSha256: string, { tenant }: PictureOptions): string {
+    const { digest: weightsDigest } = this.#parts.manifest;
+    return embeddingKey({ weightsDigest, preprocess: this.#preprocess, dtype: "f32", pixelsSha256, tenant });
+  }
+
+  /** Encoders of another checkpoint or precision may share the bucket: their keys are of no use here. */
+  #remoteName(name: string): string {
+    return `${this.#parts.manifest.digest.slice(0, 16)}.${this.#preprocess}.${name}`;
+  }
+
+  /** What another encoder knows of the file; never a key that this encoder would not have made for this tenant. */
+  async #remoteAlias(name: string, options: PictureOptions): Promise<Alias | undefined> {
+    const alias = await this.#parts.remoteAliases?.get(this.#remoteName(name));
+    const pixelsSha256 = alias?.key.split(".")[3];
+    if (!alias || !pixelsSha256 || this.#keyOf(pixelsSha256, options) !== alias.key) return undefined;
+    this.#aliases.set(name, alias);
+    return alias;
   }
 }

@@ -32,7 +32,7 @@ const cacheTiers: Record<Tier, CacheTier> = { memory: CacheTier.MEMORY, nats: Ca
 export function encoderHandlers(parts: RpcParts): Handlers<typeof Encoder> {
   const { manifest, encoder, store, uploadBytesMax } = parts;
   return {
-    encode: async ({ picture, ignoreOrientation, tenant }, { signal }) => {
+    encode: async ({ picture, ignoreOrientation, tenant }, limits) => {
       const began = performance.now();
       if (picture.length === 0) throw new Fault("image_missing", "The call holds no picture.");
       if (picture.length > uploadBytesMax) {
@@ -41,16 +41,16 @@ export function encoderHandlers(parts: RpcParts): Handlers<typeof Encoder> {
       if (tenant.length > tenantCharactersMax) {
         throw new Fault("body_invalid", `A tenant's name has at most ${tenantCharactersMax} characters.`);
       }
-      const encoded = await encoder.encode(picture, { ignoreOrientation, tenant }, signal);
-      const { key, width, height, outcome, tier, holder, preprocessMs, encodeMs } = encoded;
+      const encoded = await encoder.encode(picture, { ignoreOrientation, tenant }, limits);
+      const { key, width, height, outcome, tier, preprocessMs, encodeMs } = encoded;
       return {
         key,
         width,
         height,
         cacheResult: cacheResults[outcome],
         cacheTier: outcome === "hit" && tier ? cacheTiers[tier] : CacheTier.NONE,
-        holder: holder ?? parts.holder(),
-        expiresAtMs: BigInt(holder ? Date.now() + parts.storeTtlMs : expiresAtMs(store, key, parts.storeTtlMs)),
+        holder: parts.holder(),
+        expiresAtMs: BigInt(expiresAtMs(store, key, parts.storeTtlMs)),
         preprocessMs,
         // What was neither is waiting: for a place, for a worker, or for the call that this one joined.
         queueMs: Math.max(0, performance.now() - began - preprocessMs - encodeMs),

@@ -1,7 +1,9 @@
-import type { EmbeddingStore, Tier } from "@florence/embeddings";
-import type { Leases } from "@florence/embeddings/nats";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Embedding, EmbeddingStore, Tier } from "@florence/embeddings";
+import { type Lease, type Leases, TieredStore, type Waited } from "@florence/embeddings/nats";
 import { Encoder } from "@florence/proto/encoder";
-import { createClient, type Logger } from "@florence/service";
+import { type CallContext, createClient, type Logger } from "@florence/service";
+import { fetchEmbedding } from "./fetch-embedding.ts";
 
 /** How an embedding was come by. */
 export interface Obtained {
@@ -9,8 +11,6 @@ export interface Obtained {
   readonly outcome: "hit" | "miss" | "coalesced";
   /** Where a hit was found. */
   readonly tier?: Tier | undefined;
-  /** The encoder that has it, where that is another one. */
-  readonly holder?: string | undefined;
   /** Milliseconds of the model's run for this call. */
   readonly encodeMs: number;
 }
@@ -24,53 +24,123 @@ export interface SharedEncodingParts {
   readonly log: Logger;
 }
 
-// Longer than an encoding of a large checkpoint on two cores; it is renewed while the work goes on, and a dead holder blocks the others
-// no longer than this.
+/** What limits a wait: the signal, and the deadline of the call that it is for, in Unix milliseconds. */
+export type Limits = Pick<CallContext, "signal" | "deadline">;
+
+// Renewed while the work goes on; a holder that died blocks the others no longer than this.
 const leaseMs = 5_000;
-// A wait is looked at anew this often, in case that what it waits for will never come.
-const waitMs = 10_000;
-// An embedding moves in milliseconds; a holder that takes longer is as good as gone.
-const fetchMs = 2_000;
+
+// A queue's worth of runs. Work that takes longer is stuck, and another encoder still has time to do it.
+const heldMsMax = 20_000;
+
+// For calls without a deadline; longer than a lease is held.
+const patienceMsDefault = 30_000;
+
+// Of the time that a call has left: in the other half it can do the work itself.
+const patienceShare = 0.5;
+
+// Write-behind takes milliseconds, on a busy disk a few seconds; past that NATS may never get the value.
+const publishMsMax = 3_000;
+const publishPollMs = 25;
 
 /** Makes each embedding once in the cluster: whoever holds the lease encodes, the others wait for it. */
-export class SharedEncoding {
+export class SharedEncoding implements AsyncDisposable {
   readonly #parts: SharedEncodingParts;
+  // As many as pictures are encoded within publishMsMax.
+  readonly #publishing = new Set<Promise<void>>();
 
   constructor(parts: SharedEncodingParts) {
     this.#parts = parts;
   }
 
-  /** The embedding found, made by `encode` (which puts it into the store), or waited for. Rejects with the signal's reason. */
-  async obtain(key: string, encode: (signal: AbortSignal) => Promise<number>, signal: AbortSignal): Promise<Obtained> {
+  /**
+   * Resolves when the store has the embedding: found, made by `encode` (which puts it there and resolves to the run's
+   * milliseconds), or waited for. Without NATS it is made here. Rejects with the signal's reason or what `encode` throws.
+   */
+  async obtain(key: string, encode: (signal: AbortSignal) => Promise<number>, limits: Limits): Promise<Obtained> {
     const { leases, holder, log } = this.#parts;
-    const made = async (): Promise<Obtained> => ({ outcome: "miss", encodeMs: await encode(signal) });
+    const { signal } = limits;
     const hit = await this.#find(key, "hit", signal);
     if (hit) return hit;
-    if (!leases) return made();
-    for (;;) {
+    const untilMs = performance.now() + patienceMs(limits);
+    while (leases && performance.now() < untilMs) {
       signal.throwIfAborted();
       const acquired = await leases.acquire(key, holder(), leaseMs);
-      // NATS is gone: better to encode a picture twice than to wait for it.
-      if (acquired.outcome === "unavailable") return made();
-      if (acquired.outcome === "acquired") {
-        await using _lease = acquired.lease;
-        // Another may have finished between the first look and the lease.
-        return (await this.#find(key, "coalesced", signal)) ?? (await made());
-      }
-      const waited = await leases.waitFor(key, {
-        budgetMs: waitMs,
-        signal,
-        appeared: () => this.#find(key, "coalesced", signal),
-      });
+      if (acquired.outcome === "unavailable") break;
+      if (acquired.outcome === "acquired") return this.#make(acquired.lease, encode, signal);
+      const { heldBy } = acquired;
+      const waited = await this.#wait(leases, { key, heldBy, budgetMs: untilMs - performance.now(), signal });
       if (waited.found) return waited.found;
-      if (waited.ended === "unavailable") return made();
-      const heldBy = waited.heldBy ?? acquired.heldBy;
-      // It may not have reached NATS yet, so its maker is asked.
-      if (waited.ended === "released" && (await this.#isHeldBy(heldBy, key, signal))) {
-        return { outcome: "coalesced", holder: heldBy, encodeMs: 0 };
-      }
-      log.debug({ key, heldBy, ended: waited.ended }, "encoding anew what another did not finish");
+      log.debug({ key, heldBy, ended: waited.ended }, "another encoder did not finish a picture");
+      if (waited.ended === "unavailable") break;
     }
+    // Better to encode a picture twice than to wait for what may not come.
+    return { outcome: "miss", encodeMs: await encode(signal) };
+  }
+
+  /** Waits until what was made here has reached NATS, which is bounded. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#publishing);
+  }
+
+  async #make(lease: Lease, encode: (signal: AbortSignal) => Promise<number>, signal: AbortSignal): Promise<Obtained> {
+    const stuck = setTimeout(() => void lease.release(), heldMsMax);
+    stuck.unref();
+    let made = false;
+    try {
+      // Another may have finished between the first look and the lease.
+      const found = await this.#find(lease.key, "coalesced", signal);
+      if (found) return found;
+      const encodeMs = await encode(signal);
+      made = true;
+      return { outcome: "miss", encodeMs };
+    } finally {
+      clearTimeout(stuck);
+      // Not waited for: the answer does not depend on it, and NATS may have gone meanwhile.
+      this.#inBackground(made ? this.#publish(lease) : lease.release());
+    }
+  }
+
+  /**
+   * The lease is kept until the value, which is written behind, is in NATS: who comes in between is sent to this
+   * encoder, and does not begin anew.
+   */
+  async #publish(lease: Lease): Promise<void> {
+    await lease.renew(); // Wakes those who wait: they can have it from here.
+    const { store } = this.#parts;
+    const untilMs = performance.now() + publishMsMax;
+    if (store instanceof TieredStore) {
+      const { remote } = store;
+      while (remote.available && performance.now() < untilMs && !(await remote.has(lease.key))) {
+        await sleep(publishPollMs);
+      }
+    }
+    await lease.release();
+  }
+
+  #inBackground(work: Promise<void>): void {
+    const watched = work
+      .catch((err: unknown) => this.#parts.log.error({ err }, "a lease was not given back"))
+      .finally(() => this.#publishing.delete(watched));
+    this.#publishing.add(watched);
+  }
+
+  /** Until the embedding is in NATS or at the holder, or the holder is through with it in another way. */
+  async #wait(
+    leases: Leases,
+    wait: { key: string; heldBy: string; budgetMs: number; signal: AbortSignal },
+  ): Promise<Waited<Obtained>> {
+    const { key, heldBy, budgetMs, signal } = wait;
+    using client = createClient(Encoder, heldBy);
+    const fromHolder = async (): Promise<Obtained | undefined> => {
+      if (heldBy === this.#parts.holder()) return undefined; // An earlier life of this encoder.
+      const embedding = await fetchEmbedding(client, key, signal);
+      if (embedding === undefined) return undefined;
+      await this.#keep(key, embedding);
+      return { outcome: "coalesced", encodeMs: 0 };
+    };
+    const appeared = async () => (await this.#find(key, "coalesced", signal)) ?? (await fromHolder());
+    return await leases.waitFor(key, { budgetMs, signal, appeared });
   }
 
   async #find(key: string, outcome: "hit" | "coalesced", signal: AbortSignal): Promise<Obtained | undefined> {
@@ -78,13 +148,13 @@ export class SharedEncoding {
     return found && { outcome, tier: found.tier, encodeMs: 0 };
   }
 
-  async #isHeldBy(address: string, key: string, signal: AbortSignal): Promise<boolean> {
-    using client = createClient(Encoder, address);
-    try {
-      return (await client.getEmbedding({ key }, { signal, deadlineMs: fetchMs })).value.length > 0;
-    } catch {
-      signal.throwIfAborted();
-      return false; // whatever is wrong with it, the picture is encoded again
-    }
+  /** In this process alone where there is a choice: the holder writes it to NATS. */
+  async #keep(key: string, embedding: Embedding): Promise<void> {
+    const { store } = this.#parts;
+    await (store instanceof TieredStore ? store.memory : store).put(key, embedding);
   }
+}
+
+function patienceMs({ deadline }: Limits): number {
+  return deadline === undefined ? patienceMsDefault : (deadline - Date.now()) * patienceShare;
 }

@@ -100,3 +100,20 @@ test("an embedding is in the store, whole, when the answer comes", async () => {
   expect(dims).toEqual([model?.imageTokens, model?.hiddenSize]);
   expect(data.every(Number.isFinite)).toBe(true);
 });
+
+test("a picture that is found again is not the next to be forgotten", async () => {
+  const { model } = resources.use(await buildModel());
+  const { imageTokens, text } = model.manifest.config;
+  const twoEmbeddings = 2 * (imageTokens * text.hidden * Float32Array.BYTES_PER_ELEMENT + 1024);
+  await using small = await startStack({
+    model,
+    store: new MemoryStore({ bytesMax: twoEmbeddings, ttlMs: hourMs }),
+  });
+  const [first, second, third] = await Promise.all([4, 5, 6].map((colour) => plain(colour)));
+  const results = [];
+  for (const picture of [first, second, first, third, first, second] as Uint8Array[]) {
+    results.push((await small.client.encode({ picture })).cacheResult);
+  }
+  const { HIT, MISS } = CacheResult;
+  expect(results).toEqual([MISS, MISS, HIT, MISS, HIT, MISS]);
+});

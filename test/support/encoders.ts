@@ -1,0 +1,89 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { decode, headerBytes, MemoryStore } from "@florence/embeddings";
+import {
+  connectNats,
+  Leases,
+  NatsStore,
+  type NatsStoreOptions,
+  RemoteAliases,
+  TieredStore,
+} from "@florence/embeddings/nats";
+import { type EncoderOptions, readEncoderConfig, startEncoder } from "@florence/encoder";
+import { type BuiltModel, prepareModel } from "@florence/model";
+import type { NatsServer } from "@florence/nats-server";
+import { type EncodeResponse, Encoder } from "@florence/proto/encoder";
+import { createClient } from "@florence/service";
+import { root } from "./services.ts";
+
+const MiB = 1024 * 1024;
+const hourMs = 3_600_000;
+
+// Patient, because all encoders of a test share one process: what is tested is what they do, not how quickly.
+const patientMs = 2_000;
+
+/** The drawn checkpoint built into a temporary folder, which disposal removes. */
+export async function buildModel(): Promise<AsyncDisposable & { model: BuiltModel }> {
+  const cacheFolder = mkdtempSync(join(tmpdir(), "florence-encoders-"));
+  return {
+    model: await prepareModel(join(root, "models/florence-2-drawn"), { cacheFolder }),
+    [Symbol.asyncDispose]: async () => rmSync(cacheFolder, { recursive: true, force: true }),
+  };
+}
+
+export interface ClusterEncoderOptions extends Omit<EncoderOptions, "store" | "leases" | "remoteAliases"> {
+  readonly queue?: NatsStoreOptions["queue"];
+  readonly env?: Readonly<Record<string, string>>;
+  /** How long NATS may take to answer. */
+  readonly natsMsMax?: number;
+}
+
+export type ClusterEncoder = Awaited<ReturnType<typeof startClusterEncoder>>;
+
+/** An encoder with a connection and stores of its own, as another process has them, and a client. */
+export async function startClusterEncoder(nats: Pick<NatsServer, "url">, options: ClusterEncoderOptions) {
+  const { queue, env, natsMsMax = patientMs, ...rest } = options;
+  await using resources = new AsyncDisposableStack();
+  const link = resources.use(await connectNats({ servers: nats.url }));
+  const { imageTokens, text } = rest.model.manifest.config;
+  const valueBytesMax = headerBytes + imageTokens * text.hidden * Float32Array.BYTES_PER_ELEMENT;
+  const remote = await NatsStore.open(link, {
+    valueBytesMax,
+    bytesMax: 64 * MiB,
+    readMsMax: natsMsMax,
+    ...(queue && { queue }),
+  });
+  const memory = new MemoryStore({ bytesMax: 64 * MiB, ttlMs: hourMs });
+  const store = resources.use(new TieredStore({ memory, remote }));
+  const remoteAliases = resources.use(await RemoteAliases.open(link, { readMsMax: natsMsMax }));
+  const leases = resources.use(await Leases.open(link, { acquireMsMax: natsMsMax }));
+  const config = readEncoderConfig({ FLORENCE_LOG_LEVEL: "silent", FLORENCE_ENCODER_THREADS: "1", ...env });
+  const encoder = resources.use(await startEncoder(config, { ...rest, store, leases, remoteAliases }));
+  const client = resources.use(createClient(Encoder, encoder.address));
+  const running = resources.move();
+  return {
+    address: encoder.address,
+    client,
+    store,
+    leases,
+    /** Stops serving, as a process does that is told to end. */
+    stop: () => encoder[Symbol.asyncDispose](),
+    encoded: async () => Number((await client.getEncoderModel({})).picturesEncoded),
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
+
+/** Pictures that went through the model of any of them. */
+export async function encodedBy(encoders: readonly Pick<ClusterEncoder, "encoded">[]): Promise<number> {
+  const counts = await Promise.all(encoders.map((encoder) => encoder.encoded()));
+  return counts.reduce((sum, count) => sum + count, 0);
+}
+
+/** The numbers that a decoder gets from the encoder that an answer names. */
+export async function embeddingFrom(encoders: readonly ClusterEncoder[], { holder, key }: EncodeResponse) {
+  const encoder = encoders.find(({ address }) => address === holder) as ClusterEncoder;
+  const decoded = decode((await encoder.client.getEmbedding({ key })).value);
+  if ("problem" in decoded) throw new Error(decoded.problem);
+  return decoded.embedding.data;
+}
