@@ -1,4 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { connect } from "@nats-io/transport-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { annotateRaw } from "./support/annotate.ts";
 import { type Cluster, drawPicture, haveNats, report, startCluster } from "./support/cluster.ts";
@@ -66,6 +68,38 @@ describe.runIf(haveNats)("NATS in trouble, under steady load", () => {
       await cluster.nats?.restart({ keepData: true });
       await sleep(1_500);
     }));
+
+  test("every value in the bucket flipped, again and again", () =>
+    under("flipped bytes", async () => {
+      let flipped = 0;
+      for (let i = 0; i < 5; i++) {
+        flipped += await flipAll();
+        await sleep(300);
+      }
+      expect(flipped).toBeGreaterThan(20);
+    }));
+
+  /** Flips one bit in the middle of every embedding that the bucket holds; how many those were. */
+  async function flipAll(): Promise<number> {
+    const connection = await connect({ servers: cluster.nats?.url as string });
+    try {
+      const streams = (await jetstreamManager(connection)).streams;
+      const { state } = await streams.info("KV_florence-embeddings", { subjects_filter: ">" });
+      let flipped = 0;
+      for (const subject of Object.keys(state.subjects ?? {})) {
+        const message = await streams.getMessage("KV_florence-embeddings", { last_by_subj: subject });
+        if (!message || message.data.length < 100) continue; // a note that it was deleted
+        const bytes = new Uint8Array(message.data);
+        const at = bytes.length >> 1;
+        bytes[at] = (bytes[at] as number) ^ 0x40;
+        await jetstream(connection).publish(subject, bytes);
+        flipped++;
+      }
+      return flipped;
+    } finally {
+      await connection.close();
+    }
+  }
 
   test("started again empty", () =>
     under("restarted empty", async () => {

@@ -61,7 +61,7 @@ describe("ten times as many requests as the system takes", () => {
     const median = (times: number[]) => times.sort((a, b) => a - b)[times.length >> 1] as number;
     const rate = (of: { accepted: number[] }, s: number) => (of.accepted.length / s).toFixed(1);
     report(
-      `steady ${rate(steady, 4)}/s, flooded ${rate(flooded, 6)}/s accepted (p50 ${median(flooded.accepted).toFixed(0)} ms), ${flooded.refused.length} refused (p50 ${median(flooded.refused).toFixed(0)} ms)`,
+      `steady ${rate(steady, 4)}/s, flooded ${rate(flooded, 6)}/s accepted (p50 ${median(flooded.accepted).toFixed(0)} ms), ${flooded.refused.length} refused (p50 ${median(flooded.refused).toFixed(0)} ms, p99 ${flooded.refused[Math.floor(0.99 * flooded.refused.length)]?.toFixed(0)} ms)`,
     );
     const after = await annotateRaw(cluster.urls[0] as string, picture, query);
     expect(after.status).toBe(200);

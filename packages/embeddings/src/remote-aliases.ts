@@ -1,3 +1,4 @@
+import { crc32 } from "node:zlib";
 import type { Alias } from "./alias.ts";
 import { isEmbeddingKey } from "./key.ts";
 import { type BucketOptions, NatsBucket, NatsUnavailable } from "./nats-bucket.ts";
@@ -100,7 +101,7 @@ export class RemoteAliases implements AsyncDisposable {
 
   /** Keeps an alias, later; resolves nothing because there is nothing to wait for. */
   put(name: string, { key, width, height }: Alias): void {
-    this.#queue.put(name, Buffer.from(JSON.stringify({ key, width, height })));
+    this.#queue.put(name, Buffer.from(JSON.stringify({ key, width, height, check: checkOf({ key, width, height }) })));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -111,11 +112,18 @@ export class RemoteAliases implements AsyncDisposable {
 
 function parseAlias(value: Uint8Array): Alias | undefined {
   try {
-    const { key, width, height } = JSON.parse(Buffer.from(value).toString()) as Partial<Alias>;
+    const { key, width, height, check } = JSON.parse(Buffer.from(value).toString()) as Partial<Alias> & {
+      check?: number;
+    };
     const isSize = (side: unknown): side is number => Number.isInteger(side) && Number(side) > 0;
     if (typeof key !== "string" || !isEmbeddingKey(key) || !isSize(width) || !isSize(height)) return undefined;
-    return { key, width, height };
+    // A flipped digit of a size would move every box of an answer.
+    return check === checkOf({ key, width, height }) ? { key, width, height } : undefined;
   } catch {
     return undefined;
   }
+}
+
+function checkOf({ key, width, height }: Alias): number {
+  return crc32(`${key} ${width}x${height}`);
 }
