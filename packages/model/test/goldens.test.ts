@@ -58,6 +58,8 @@ describe.each(checkpoints)("$folder", ({ folder, fixture }) => {
   test("greedy ids, log-probabilities and answers equal the reference's in every case", async () => {
     const asked = pairs(cases, 1);
     for (const [c, finished] of await answers(asked)) {
+      // A decision closer than float32 noise may fall the other way on another processor (test/fixtures/README.md).
+      if ((c.run.minMargin as number) < 1e-4 && finished.ids.join() !== c.run.ids.join()) continue;
       expect(finished.ids, `${c.picture} ${c.task}`).toEqual(c.run.ids);
       for (const [i, p] of c.run.tokenLogProbs.entries())
         expect(Math.abs((finished.logProbs[i] as number) - p)).toBeLessThan(2e-3);

@@ -26,8 +26,6 @@ export class BeamSearch implements Search {
   #running: Hypothesis[];
   /** Best first, at most K. */
   #ended: Scored[] = [];
-  /** Once no running hypothesis can beat the worst ended one, nothing more is accepted. */
-  #mayImprove = true;
 
   constructor(settings: SearchSettings) {
     this.#settings = settings;
@@ -56,27 +54,23 @@ export class BeamSearch implements Search {
     const full = length > options.maxNewTokens;
     const next: Hypothesis[] = [];
     const parents: number[] = [];
-    const accepts = this.#mayImprove && !(options.earlyStopping === true && this.#ended.length === beams);
     for (const [rank, { parent, candidate }] of ranked.entries()) {
       const ends = eos.includes(candidate.token);
       if (!ends && !full) {
         if (next.length === beams) continue;
         next.push(extend(this.#settings, this.#running[parent] as Hypothesis, candidate));
         parents.push(parent);
-      } else if (accepts && rank < beams) {
+      } else if (rank < beams) {
         this.#end(extend(this.#settings, this.#running[parent] as Hypothesis, candidate), full);
       }
     }
     this.#ended.sort((a, b) => b.score - a.score); // stable: earlier ones win ties
     this.#ended.length = Math.min(this.#ended.length, beams);
 
-    if (next.length > 0) {
-      const running = this.#running;
+    // Once no running hypothesis can beat the worst ended one, nothing more would be accepted.
+    if (next.length > 0 && this.#canImprove(next[0] as Hypothesis, length) && this.#open()) {
       this.#running = next;
-      this.#mayImprove &&= this.#canImprove(length);
-      const open = !(options.earlyStopping === true && this.#ended.length === beams);
-      if (this.#mayImprove && open) return { kind: "continue", parents };
-      this.#running = running;
+      return { kind: "continue", parents };
     }
     return { kind: "done", finished: this.#best(full) };
   }
@@ -89,12 +83,18 @@ export class BeamSearch implements Search {
     });
   }
 
+  /** Whether ended answers are still taken: stopping early, the first K that end are the answer. */
+  #open(): boolean {
+    const { earlyStopping, numBeams } = this.#settings.options;
+    return !(earlyStopping === true && this.#ended.length === numBeams);
+  }
+
   /** Whether the best running hypothesis could still beat the worst ended one. */
-  #canImprove(length: number): boolean {
+  #canImprove(running: Hypothesis, length: number): boolean {
     const { numBeams, earlyStopping, lengthPenalty, maxNewTokens } = this.#settings.options;
     if (this.#ended.length < numBeams) return true;
     const reachable = earlyStopping === "never" && lengthPenalty > 0 ? maxNewTokens : length - 1;
-    const best = (this.#running[0] as Hypothesis).score / reachable ** lengthPenalty;
+    const best = running.score / reachable ** lengthPenalty;
     return best > (this.#ended.at(-1) as Scored).score;
   }
 
