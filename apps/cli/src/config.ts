@@ -76,7 +76,7 @@ export const natsConfig = {
   }),
   readMsMax: integer({
     variable: "FLORENCE_NATS_READ_MS_MAX",
-    help: "How long a read may take; past it the embedding is computed.",
+    help: "How long NATS may take to answer; past it the embedding is computed.",
     default: 100,
     min: 1,
     max: 10_000,

@@ -56,8 +56,8 @@ export async function openStores(
     onProblem,
   });
   const store = resources.use(new TieredStore({ memory: inMemory, remote }));
-  const remoteAliases = resources.use(await RemoteAliases.open(link, { ttlMs, replicas, onProblem }));
-  const leases = resources.use(await Leases.open(link, { replicas, onProblem }));
+  const remoteAliases = resources.use(await RemoteAliases.open(link, { ttlMs, replicas, readMsMax, onProblem }));
+  const leases = resources.use(await Leases.open(link, { replicas, acquireMsMax: readMsMax, onProblem }));
   const held = resources.move();
   return { store, leases, remoteAliases, [Symbol.asyncDispose]: () => held.disposeAsync() };
 }
