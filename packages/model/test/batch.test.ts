@@ -3,17 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Finished, newSearch } from "../src/index.ts";
 import { generate, type Sequence } from "../src/onnx/index.ts";
 import { fixtures, type LoadedModel, loadModel, readGoldens } from "./model-fixture.ts";
-
-/** Small seeded generator (mulberry32): the same mixes on every machine. */
-function random(seed: number): () => number {
-  let a = seed;
-  return () => {
-    a = (a + 0x6d2b79f5) | 0;
-    let t = Math.imul(a ^ (a >>> 15), 1 | a);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+import { random } from "./random.ts";
 
 interface Asked {
   readonly promptIds: readonly number[];

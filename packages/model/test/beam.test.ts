@@ -3,21 +3,11 @@ import { BeamSearch } from "../src/generation/beam.ts";
 import { GreedySearch } from "../src/generation/greedy.ts";
 import type { GenerationOptions } from "../src/generation/options.ts";
 import { bannedByNgram, type Finished, type RowOutput, type SearchSettings } from "../src/generation/search.ts";
+import { random } from "./random.ts";
 
 const vocabulary = 12;
 const start = 2;
 const improbable = -1e9; // the reference's stand-in for "not a candidate"
-
-/** Small seeded generator (mulberry32). */
-function random(seed: number): () => number {
-  let a = seed;
-  return () => {
-    a = (a + 0x6d2b79f5) | 0;
-    let t = Math.imul(a ^ (a >>> 15), 1 | a);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** A language model of nothing: log-probabilities of the next token from a hash of what came before. */
 function logProbsAfter(seed: number, ids: readonly number[]): number[] {
