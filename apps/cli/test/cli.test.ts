@@ -254,7 +254,7 @@ test("build, info, verify and run work on a built variant, and its figures are k
   const verified = await florence("verify", out, "--checkpoint", "models/florence-2-drawn");
   expect(verified.stdout).toContain("passed");
   expect(JSON.parse((await florence("info", out, "--json")).stdout)).toMatchObject({
-    verification: { passed: true, equalTokens: 1 },
+    verification: { passed: true, equalAnswers: 1 },
   });
   const ran = await florence("run", "models/demo/shapes.png", "-t", "caption", "--model", out, "--json");
   expect(JSON.parse(ran.stdout).model.precision).toBe("fp16");

@@ -123,8 +123,10 @@ export class PictureEncoder {
   }
 
   #keyOf(pixelsSha256: string, { tenant }: PictureOptions): string {
-    const { digest: weightsDigest } = this.#parts.manifest;
-    return embeddingKey({ weightsDigest, preprocess: this.#preprocess, dtype: "f32", pixelsSha256, tenant });
+    const { digest: weightsDigest, precision } = this.#parts.manifest;
+    // In fp16 the features are numbers of 16 bits already (the model rounds them), so half the bytes hold all of them.
+    const dtype = precision === "fp16" ? "f16" : "f32";
+    return embeddingKey({ weightsDigest, preprocess: this.#preprocess, dtype, pixelsSha256, tenant });
   }
 
   /** Encoders of another checkpoint or precision may share the bucket: their keys are of no use here. */

@@ -6,9 +6,13 @@ export const PREPROCESS = "p1";
 
 /**
  * What the key of an embedding says beside weights and pixels: the version of this code, the input's side, the precision
- * of the graph, and a digest of the checkpoint's own preprocessing settings (which its weights' digest does not cover).
+ * of the graph, and a digest of what the weights' digest does not cover: the checkpoint's own preprocessing settings, and the layers that
+ * a quantised build left alone.
  */
-export function preprocessVersion({ precision, config: { preprocess } }: Manifest): string {
-  const settings = createHash("sha256").update(JSON.stringify(preprocess)).digest("hex").slice(0, 8);
+export function preprocessVersion({ precision, kept, config: { preprocess } }: Manifest): string {
+  const settings = createHash("sha256")
+    .update(JSON.stringify(kept === undefined ? preprocess : [preprocess, kept]))
+    .digest("hex")
+    .slice(0, 8);
   return `${PREPROCESS}-${preprocess.size}-${precision}-${settings}`;
 }

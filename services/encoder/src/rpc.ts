@@ -1,4 +1,10 @@
-import { type EmbeddingStore, encode as encodeValue, isEmbeddingKey, type Tier } from "@florence/embeddings";
+import {
+  type EmbeddingStore,
+  embeddingKeyDtype,
+  encode as encodeValue,
+  isEmbeddingKey,
+  type Tier,
+} from "@florence/embeddings";
 import { type Manifest, newTokensMax } from "@florence/model";
 import { CacheResult, CacheTier, type Encoder } from "@florence/proto/encoder";
 import { Fault, type Handlers } from "@florence/service";
@@ -63,7 +69,7 @@ export function encoderHandlers(parts: RpcParts): Handlers<typeof Encoder> {
       if (embedding === undefined) {
         throw new Fault("embedding_evicted", "The picture's embedding is gone: send the picture again.");
       }
-      return { value: encodeValue(embedding) };
+      return { value: encodeValue(embedding, embeddingKeyDtype(key)) };
     },
     getEncoderModel: async () => ({
       model: {

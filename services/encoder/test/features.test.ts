@@ -1,4 +1,4 @@
-import { decode } from "@florence/embeddings";
+import { decode, headerBytes } from "@florence/embeddings";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { buildModel, fixture, startStack } from "./stack.ts";
 
@@ -38,6 +38,20 @@ test("features equal the reference's", async () => {
       expect(Math.abs((data[at] as number) - golden)).toBeLessThanOrEqual(2e-4 + 1e-3 * Math.abs(golden));
     }
   }
+});
+
+test("an fp16 build's features take half the bytes, and are the same numbers stored and not", async () => {
+  await using built = await buildModel("test/fixtures/odd-windows/native", "fp16");
+  await using half = await startStack({ model: built.model });
+  const picture = fixture("odd-windows/picture-0.png");
+  const { key } = await half.client.encode({ picture, ignoreOrientation: true });
+  expect(key).toContain(".f16.");
+  const { value } = await half.client.getEmbedding({ key });
+  expect(value.length).toBe(headerBytes + 26 * 64 * 2);
+  const stored = await featuresOf(half, picture);
+  const whole = await featuresOf(stack, picture);
+  expect(Math.max(...stored.data.map((x, i) => Math.abs(x - (whole.data[i] as number))))).toBeLessThan(2e-3);
+  expect(stored.data.every((x) => x === Math.f16round(x))).toBe(true);
 });
 
 test("the model is described as its manifest says", async () => {

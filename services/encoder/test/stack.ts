@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type BuiltModel, prepareModel } from "@florence/model";
+import { type BuiltModel, type Precision, prepareModel } from "@florence/model";
 import { Encoder } from "@florence/proto/encoder";
 import { Health } from "@florence/proto/health";
 import { createClient } from "@florence/service";
@@ -14,10 +14,11 @@ const root = fileURLToPath(new URL("../../../", import.meta.url));
 /** A checkpoint built into a temporary folder, which disposal removes. */
 export async function buildModel(
   checkpoint = "models/florence-2-drawn",
+  precision: Precision = "fp32",
 ): Promise<AsyncDisposable & { model: BuiltModel }> {
   const cacheFolder = mkdtempSync(join(tmpdir(), "florence-encoder-"));
   return {
-    model: await prepareModel(join(root, checkpoint), { cacheFolder }),
+    model: await prepareModel(join(root, checkpoint), { cacheFolder, precision }),
     [Symbol.asyncDispose]: async () => rmSync(cacheFolder, { recursive: true, force: true }),
   };
 }

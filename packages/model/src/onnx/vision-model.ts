@@ -19,12 +19,14 @@ export class VisionModel implements AsyncDisposable {
 
   /**
    * Encodes B pictures. `pixels`: uint8 [B, size, size, 3]; it must not change before the promise resolves.
-   * -> float32 [B, image_tokens, hidden]
+   * -> float32 [B, image_tokens, hidden]; in fp16 rounded to numbers that 16 bits hold, so that an embedding means the same wherever it
+   * was stored.
    */
   async encode(pixels: Uint8Array, batch: number): Promise<Float32Array> {
     const { size } = this.#manifest.config.preprocess;
     const { features } = await this.#session.run({ pixels: uint8Tensor(pixels, [batch, size, size, 3]) }, ["features"]);
-    return features?.data as Float32Array;
+    const data = features?.data as Float32Array;
+    return this.#manifest.precision === "fp16" ? Float32Array.from(Float16Array.from(data)) : data;
   }
 
   [Symbol.asyncDispose](): PromiseLike<void> {
