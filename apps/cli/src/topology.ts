@@ -42,6 +42,7 @@ export interface Topology extends AsyncDisposable {
 }
 
 const program = fileURLToPath(new URL("./main.ts", import.meta.url));
+const lifeline = new URL("./lifeline.ts", import.meta.url).href;
 // A large checkpoint is built on the first start.
 const startMsMax = 300_000;
 
@@ -116,12 +117,12 @@ function member(
     async start() {
       await end("SIGKILL");
       const settings = { ...inherited, FLORENCE_LOG_LEVEL: "warn", ...env, ...options.env };
-      const starting = spawn(process.execPath, [program, ...flags], {
+      const starting = spawn(process.execPath, ["--import", lifeline, program, ...flags], {
         env: settings,
-        stdio: ["ignore", "pipe", "pipe"],
+        stdio: ["ignore", "pipe", "pipe", "ipc"],
       });
       child = starting;
-      starting.stderr.setEncoding("utf8").on("data", (text: string) => options.onLog?.(name, text));
+      starting.stderr?.setEncoding("utf8").on("data", (text: string) => options.onLog?.(name, text));
       await listening(starting, name);
     },
   };

@@ -53,6 +53,7 @@ async function serve(...args: string[]) {
   return {
     stdout,
     url: /http:\/\/localhost:\d+/.exec(stdout)?.[0] as string,
+    [Symbol.dispose]: () => void child.kill("SIGKILL"), // when a test fails half way
     async stop(signal: NodeJS.Signals): Promise<number | null> {
       const exited = once(child, "exit");
       child.kill(signal);
@@ -263,7 +264,7 @@ test("build, info, verify and run work on a built variant, and its figures are k
 
 describe("florence serve", () => {
   test("prints a curl line that works as printed, and SIGTERM ends it with 0", async () => {
-    const server = await serve();
+    using server = await serve();
     const line = server.stdout.split("\n").find((l) => l.startsWith("curl ")) as string;
     const { stdout } = await promisify(execFile)("sh", ["-c", line], { cwd: folder });
     expect(JSON.parse(stdout).results[0].answer["<OD>"].labels.sort()).toEqual([
@@ -278,7 +279,7 @@ describe("florence serve", () => {
   });
 
   test("answers a run of another process", async () => {
-    const server = await serve("--model", "test/fixtures/odd-windows/native");
+    using server = await serve("--model", "test/fixtures/odd-windows/native");
     const { code, stdout } = await florence(
       "run",
       "models/demo/shapes.png",
