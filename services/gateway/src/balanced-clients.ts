@@ -9,6 +9,14 @@ import type { DecoderClient, EncoderClient } from "./upstream.ts";
 // A picture that three encoders in a row cannot take will not be taken.
 const triesMax = 3;
 
+// A peer that is not there says so at once, and asking the next costs nothing. What fails later was work, and doing it again is a retry.
+const refusedWithinMs = 50;
+
+/** Whether the next peer may be asked: freely after a refusal, within the budget after work was lost. */
+function mayTryNext(budget: RetryBudget, beganAt: number): boolean {
+  return performance.now() - beganAt < refusedWithinMs || budget.take();
+}
+
 /** All encoders as one: a picture goes to its own encoder, and to the next when that is not there. */
 export function balancedEncoder(peers: Peers<Client<typeof Encoder>>): EncoderClient {
   const budget = new RetryBudget();
@@ -33,6 +41,7 @@ export function balancedDecoder(peers: Peers<Client<typeof Decoder>>): DecoderCl
       const order = byLoad(await peers.all(), performance.now());
       for (const [i, peer] of order.entries()) {
         let begun = false;
+        const beganAt = performance.now();
         peer.inFlight++;
         try {
           for await (const response of peer.client.generate(request, options)) {
@@ -43,7 +52,7 @@ export function balancedDecoder(peers: Peers<Client<typeof Decoder>>): DecoderCl
         } catch (error) {
           if (!isAbsent(error)) throw error;
           peers.avoid(peer);
-          if (begun || i + 1 >= Math.min(order.length, triesMax) || !budget.take()) throw error;
+          if (begun || i + 1 >= Math.min(order.length, triesMax) || !mayTryNext(budget, beganAt)) throw error;
         } finally {
           peer.inFlight--;
         }
@@ -66,13 +75,14 @@ async function tryInTurn<C extends { close(): void }, T>(
 ): Promise<T> {
   budget.call();
   for (const [i, peer] of order.entries()) {
+    const beganAt = performance.now();
     peer.inFlight++;
     try {
       return await call(peer.client);
     } catch (error) {
       if (!isAbsent(error)) throw error;
       peers.avoid(peer);
-      if (i + 1 >= Math.min(order.length, triesMax) || !budget.take()) throw error;
+      if (i + 1 >= Math.min(order.length, triesMax) || !mayTryNext(budget, beganAt)) throw error;
     } finally {
       peer.inFlight--;
     }

@@ -28,7 +28,7 @@ export interface EncodedPicture {
 
 // A neighbour is tried at once; these pauses are for when no encoder is there. They are longer than a client's first reconnections, so
 // that one which was just started again is found, and short enough for a system without any to say so.
-const retryDelaysMs = [250, 1_000];
+const retryDelaysMs = [250, 750, 1_500];
 
 /** Encodes a picture. Encoding is idempotent, so it is tried again while no encoder is there. Throws a Fault. */
 export async function encodePicture(

@@ -5,7 +5,7 @@ import { data, type Json, picture, problemOf, resultOf, startStack } from "./sta
 const call = { image: { data }, tasks: [{ task: "caption" }, { task: "ocr" }] };
 const encoded = { key: "k", width: 10, height: 10, holder: "127.0.0.1:1", expiresAtMs: 0n };
 
-test("an encoder that is unavailable is asked twice more, and no more", async () => {
+test("an encoder that is unavailable is asked three times more, and no more", async () => {
   let failures = 1;
   await using stack = await startStack({
     encoder: {
@@ -17,11 +17,11 @@ test("an encoder that is unavailable is asked twice more, and no more", async ()
   });
   expect((await stack.json(call)).status).toBe(200);
   expect(stack.encodes).toHaveLength(2);
-  failures = 5;
+  failures = 6;
   const response = await stack.json(call);
   expect(response.headers.get("retry-after")).toBe("1");
   expect(await problemOf(response)).toMatchObject({ status: 503, code: "unavailable" });
-  expect(stack.encodes).toHaveLength(5);
+  expect(stack.encodes).toHaveLength(6);
 });
 
 test("an encoder's refusal reaches the caller as it is, and is not tried again", async () => {
