@@ -32,7 +32,7 @@ export function unaryCall(
       channelOptionsOf(options),
       (error, response) => {
         signal?.removeEventListener("abort", cancel);
-        if (error !== null) reject(toFault(signal?.aborted ? signal.reason : error));
+        if (error !== null) reject(faultOf(error, signal));
         else if (response === undefined) reject(new Fault("internal", "A service sent no answer."));
         else resolve(response);
       },
@@ -87,7 +87,7 @@ function responses(call: ClientReadableStream<object>, signal: AbortSignal | und
       } catch (error) {
         finish();
         if (returned) return { done: true, value: undefined };
-        throw toFault(signal?.aborted ? signal.reason : error);
+        throw faultOf(error, signal);
       }
     },
     // Not an async generator's return, which would wait for a pending next: cancelling is what ends that wait.
@@ -99,6 +99,13 @@ function responses(call: ClientReadableStream<object>, signal: AbortSignal | und
       return { done: true, value: undefined };
     },
   };
+}
+
+/** Why a call failed. A server that is made to stop cancels what it has: then nobody here went away, it is no longer there. */
+function faultOf(error: unknown, signal: AbortSignal | undefined): Fault {
+  if (signal?.aborted) return toFault(signal.reason);
+  const fault = toFault(error);
+  return fault.code === "cancelled" ? new Fault("unavailable", "The service ended the call.", { cause: error }) : fault;
 }
 
 function failing(fault: Fault): AsyncIterator<object> {

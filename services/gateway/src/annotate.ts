@@ -9,7 +9,7 @@ import type { HeldImage, ImageIds } from "./image-id.ts";
 import type { Limits } from "./limits.ts";
 import type { ModelProbe } from "./models.ts";
 import type { UrlFetch } from "./picture.ts";
-import { type DecoderClient, type EncodedPicture, type EncoderClient, encodePicture } from "./upstream.ts";
+import { type DecoderClient, type EncodedPicture, type EncoderClient, encodePicture, encodeShare } from "./upstream.ts";
 
 /** What answering a call takes. */
 export interface AnnotateContext {
@@ -38,11 +38,11 @@ export async function* annotate(request: AnnotateRequest, context: AnnotateConte
   const receiveMs = call.elapsedMs();
   const bytes = await pictureBytes(request, context);
   const fetchMs = call.elapsedMs() - receiveMs;
-  const picture = await encoded(request, bytes, context);
+  const picture = await encoded(request, bytes, context, encodeShare);
   const { decoder: model } = await context.models.known(); // Before the work, so that it cannot fail after it.
   const times: DecodeTimes = { decode_queue: 0, prompt: 0, decode: 0 };
   let { held } = picture;
-  const encodeAgain = bytes && (async () => (held = (await encoded(request, bytes, context)).held));
+  const encodeAgain = bytes && (async () => (held = (await encoded(request, bytes, context, encodeShare)).held));
 
   yield* generate(request, held, { decoder, call, encodeAgain, times });
 
@@ -75,7 +75,7 @@ export async function collect(request: AnnotateRequest, events: AsyncIterable<An
 /** Encodes a picture to be asked about later. */
 export async function upload(request: UploadRequest, context: AnnotateContext): Promise<SummaryJson> {
   const receiveMs = context.call.elapsedMs();
-  const picture = await encoded(request, await pictureBytes(request, context), context);
+  const picture = await encoded(request, await pictureBytes(request, context), context, 1);
   const { decoder: model } = await context.models.known();
   return summary(picture, model, { receive: receiveMs, ...picture.timingMs }, context);
 }
@@ -91,8 +91,9 @@ async function encoded(
   { picture, autoOrient }: UploadRequest,
   bytes: Uint8Array<ArrayBuffer> | undefined,
   { encoder, ids, call }: AnnotateContext,
+  share: number,
 ): Promise<EncodedPicture> {
-  if (bytes !== undefined) return encodePicture(encoder, bytes, autoOrient, call);
+  if (bytes !== undefined) return encodePicture(encoder, bytes, autoOrient, call, share);
   if (picture.kind !== "id") throw new Error("A picture without an id has bytes.");
   // Which tier the decoder finds it in is not known here.
   return { held: await ids.open(picture.id), cache: { result: "hit", tier: "none", encodings: 0 }, timingMs: {} };

@@ -5,7 +5,8 @@ import { type AnnotateContext, annotate, collect, upload } from "./annotate.ts";
 import { readAnnotateRequest, readUploadRequest } from "./annotate-request.ts";
 import { annotateStream } from "./annotate-stream.ts";
 import { HeldBytes } from "./body.ts";
-import { beginCall } from "./call.ts";
+import { beginCall, type Call } from "./call.ts";
+import type { ReadContext } from "./forms.ts";
 import { ImageIds } from "./image-id.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
 import { ModelProbe, modelsJson } from "./models.ts";
@@ -38,19 +39,36 @@ export function createGateway(parts: GatewayParts): Gateway {
   const models = new ModelProbe(encoder, decoder);
   const ids = new ImageIds(parts.idSecret ?? crypto.getRandomValues(new Uint8Array(32)));
   const admission = new Admission({ running: limits.requestsMax, waiting: limits.queueMax });
+  const receiving = new Admission({ running: limits.uploadsMax, waiting: 0 });
   const heldBytes = new HeldBytes(limits.heldBytesMax);
 
-  /** Runs a handler with a place among the requests served, a deadline and an account of bytes, and takes all back at its end. */
-  async function admitted(
+  /**
+   * Reads a request, then runs its handler with a place among the requests served; both have one deadline and one account of bytes, which
+   * are taken back at the end.
+   */
+  async function admitted<R>(
     c: GatewayContext,
-    handle: (context: AnnotateContext, scope: DisposableStack) => Promise<Response>,
+    read: (request: Request, context: ReadContext) => Promise<R>,
+    handle: (request: R, context: AnnotateContext, scope: DisposableStack) => Promise<Response>,
   ) {
     using scope = new DisposableStack();
     const requestId = c.get("requestId");
     const call = scope.use(beginCall(requestId, c.req.raw.signal, limits.deadlineMs, log.child({ requestId })));
-    scope.use(await admission.acquire(call.signal));
+    refuseIfFull(); // Before the body: what will not be served need not be received.
     const account = scope.use(heldBytes.open());
-    return await handle({ encoder, decoder, models, ids, limits, fetchUrl, call, account }, scope);
+    const request = await received(call, (signal) => read(c.req.raw, { limits, account, signal }));
+    scope.use(await admission.acquire(call.signal));
+    return await handle(request, { encoder, decoder, models, ids, limits, fetchUrl, call, account }, scope);
+  }
+
+  async function received<R>(call: Call, read: (signal: AbortSignal) => Promise<R>): Promise<R> {
+    using _place = await receiving.acquire(call.signal);
+    return await read(call.signal);
+  }
+
+  function refuseIfFull(): void {
+    if (admission.running < limits.requestsMax || admission.waiting < limits.queueMax) return;
+    throw new Fault("overloaded", "The service is at capacity; try again shortly.", { retryAfterS: 1 });
   }
 
   const routes: readonly Route[] = [
@@ -59,11 +77,10 @@ export function createGateway(parts: GatewayParts): Gateway {
       path: "/v1/annotate",
       about: "Ask one or several tasks about a picture.",
       handle: (c) =>
-        admitted(c, async (context, scope) => {
-          const { account, call } = context;
-          const request = await readAnnotateRequest(c.req.raw, { limits, account, signal: call.signal });
+        admitted(c, readAnnotateRequest, async (request, context, scope) => {
           const events = annotate(request, context);
-          return request.stream ? await annotateStream(events, call, scope) : json(await collect(request, events));
+          if (request.stream) return await annotateStream(events, context.call, scope);
+          return json(await collect(request, events));
         }),
     },
     {
@@ -71,11 +88,7 @@ export function createGateway(parts: GatewayParts): Gateway {
       path: "/v1/images",
       about: "Send and encode a picture now, ask about it later by its id.",
       handle: (c) =>
-        admitted(c, async (context) => {
-          const { account, call } = context;
-          const request = await readUploadRequest(c.req.raw, { limits, account, signal: call.signal });
-          return json(await upload(request, context), 201);
-        }),
+        admitted(c, readUploadRequest, async (request, context) => json(await upload(request, context), 201)),
     },
     {
       method: "GET",

@@ -1,7 +1,8 @@
 import { hash } from "node:crypto";
 import type { Decoder } from "@florence/proto/decoder";
 import type { Encoder } from "@florence/proto/encoder";
-import { type Client, Fault, toFault } from "@florence/service";
+import { type CallOptions, type Client, Fault, type Logger, toFault } from "@florence/service";
+import { Agreement } from "./agreement.ts";
 import { byLoad, byPicture, RetryBudget } from "./balance.ts";
 import type { Peer, Peers } from "./peers.ts";
 import type { DecoderClient, EncoderClient } from "./upstream.ts";
@@ -17,77 +18,89 @@ function mayTryNext(budget: RetryBudget, beganAt: number): boolean {
   return performance.now() - beganAt < refusedWithinMs || budget.take();
 }
 
-/** All encoders as one: a picture goes to its own encoder, and to the next when that is not there. */
-export function balancedEncoder(peers: Peers<Client<typeof Encoder>>): EncoderClient {
-  const budget = new RetryBudget();
-  return {
+/**
+ * All encoders as one and all decoders as one, of those that agree on the checkpoint. A picture goes to its own encoder, and to the next
+ * when that is not there. A call goes to the least busy decoder, and is tried elsewhere only while nothing of it has come back.
+ */
+export function balancedClients(
+  encoders: Peers<Client<typeof Encoder>>,
+  decoders: Peers<Client<typeof Decoder>>,
+  log: Logger,
+): { encoder: EncoderClient; decoder: DecoderClient } {
+  const agreement = new Agreement(encoders, decoders, log);
+  const encodeBudget = new RetryBudget();
+  const generateBudget = new RetryBudget();
+  const encoder: EncoderClient = {
     async encode(request, options) {
-      const order = byPicture(await peers.all(), hash("sha256", request.picture as Uint8Array), performance.now());
-      return tryInTurn(peers, order, budget, (client) => client.encode(request, options));
-    },
-    getEncoderModel: async (request, options) =>
-      tryInTurn(peers, byLoad(await peers.all(), performance.now()), budget, (client) =>
-        client.getEncoderModel(request, options),
-      ),
-  };
-}
-
-/** All decoders as one: a call goes to the least busy. It is tried elsewhere only while nothing of it has come back. */
-export function balancedDecoder(peers: Peers<Client<typeof Decoder>>): DecoderClient {
-  const budget = new RetryBudget();
-  return {
-    async *generate(request, options) {
-      budget.call();
-      const order = byLoad(await peers.all(), performance.now());
-      for (const [i, peer] of order.entries()) {
-        let begun = false;
+      const picture = hash("sha256", request.picture as Uint8Array);
+      const order = byPicture(await agreement.members(await encoders.all()), picture, performance.now());
+      const remaining = countdown(options);
+      encodeBudget.call();
+      for (const { peer, isLast } of tries(encoders, order)) {
         const beganAt = performance.now();
         peer.inFlight++;
         try {
-          for await (const response of peer.client.generate(request, options)) {
-            begun = true;
-            yield response;
-          }
-          return;
+          return await peer.client.encode(request, remaining());
         } catch (error) {
           if (!isAbsent(error)) throw error;
-          peers.avoid(peer);
-          if (begun || i + 1 >= Math.min(order.length, triesMax) || !mayTryNext(budget, beganAt)) throw error;
+          encoders.avoid(peer);
+          if (isLast() || !mayTryNext(encodeBudget, beganAt)) throw error;
         } finally {
           peer.inFlight--;
         }
       }
       throw none();
     },
-    getDecoderModel: async (request, options) =>
-      tryInTurn(peers, byLoad(await peers.all(), performance.now()), budget, (client) =>
-        client.getDecoderModel(request, options),
-      ),
+    getEncoderModel: () => agreement.encoder(),
   };
+  const decoder: DecoderClient = {
+    async *generate(request, options) {
+      const order = byLoad(await agreement.members(await decoders.all()), performance.now());
+      const remaining = countdown(options);
+      generateBudget.call();
+      for (const { peer, isLast } of tries(decoders, order)) {
+        let begun = false;
+        const beganAt = performance.now();
+        peer.inFlight++;
+        try {
+          for await (const response of peer.client.generate(request, remaining())) {
+            begun = true;
+            yield response;
+          }
+          return;
+        } catch (error) {
+          if (!isAbsent(error)) throw error;
+          decoders.avoid(peer);
+          if (begun || isLast() || !mayTryNext(generateBudget, beganAt)) throw error;
+        } finally {
+          peer.inFlight--;
+        }
+      }
+      throw none();
+    },
+    getDecoderModel: () => agreement.decoder(),
+  };
+  return { encoder, decoder };
 }
 
-/** Makes a call that may be made twice, at one peer after the other while they are unavailable. */
-async function tryInTurn<C extends { close(): void }, T>(
+/** The first few peers of an order, without those that went while the ones before were tried. */
+function* tries<C extends { close(): void }>(
   peers: Peers<C>,
   order: readonly Peer<C>[],
-  budget: RetryBudget,
-  call: (client: C) => Promise<T>,
-): Promise<T> {
-  budget.call();
-  for (const [i, peer] of order.entries()) {
-    const beganAt = performance.now();
-    peer.inFlight++;
-    try {
-      return await call(peer.client);
-    } catch (error) {
-      if (!isAbsent(error)) throw error;
-      peers.avoid(peer);
-      if (i + 1 >= Math.min(order.length, triesMax) || !mayTryNext(budget, beganAt)) throw error;
-    } finally {
-      peer.inFlight--;
-    }
+): Generator<{ peer: Peer<C>; isLast: () => boolean }> {
+  for (const [i, peer] of order.slice(0, triesMax).entries()) {
+    if (!peers.has(peer)) continue;
+    const isLast = () => !order.slice(i + 1, triesMax).some((next) => peers.has(next));
+    yield { peer, isLast };
   }
-  throw none();
+}
+
+/** The options of a call for each of its tries: a later one has what the ones before have left of its deadline. */
+function countdown(options: CallOptions = {}): () => CallOptions {
+  const { deadlineMs } = options;
+  if (deadlineMs === undefined) return () => options;
+  const beganAt = performance.now();
+  return () => ({ ...options, deadlineMs: Math.max(1, deadlineMs - (performance.now() - beganAt)) });
 }
 
 function isAbsent(error: unknown): boolean {
@@ -95,5 +108,5 @@ function isAbsent(error: unknown): boolean {
 }
 
 function none(): Fault {
-  return new Fault("unavailable", "No server of this service is known.", { retryAfterS: 1 });
+  return new Fault("unavailable", "No server of this service is there.", { retryAfterS: 1 });
 }

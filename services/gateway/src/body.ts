@@ -58,8 +58,7 @@ export async function readBody(
   const stop = () => void reader.cancel(signal.reason).catch(() => {}); // The read below reports the abort.
   signal.addEventListener("abort", stop, { once: true });
   try {
-    const chunks: Uint8Array[] = [];
-    let length = 0;
+    const blocks = new Blocks();
     for (;;) {
       signal.throwIfAborted();
       const { done, value } = await reader.read().catch((cause: unknown) => {
@@ -67,13 +66,12 @@ export async function readBody(
         throw new Fault("cancelled", "The body ended before its end.", { cause });
       });
       if (done) break;
-      length += value.length;
-      if (length > bytesMax) throw tooLarge(bytesMax);
+      if (blocks.length + value.length > bytesMax) throw tooLarge(bytesMax);
       account.take(value.length);
-      chunks.push(value);
+      blocks.append(value);
     }
     signal.throwIfAborted();
-    return concatenate(chunks, length);
+    return blocks.concatenated();
   } catch (error) {
     stop();
     throw error;
@@ -87,12 +85,38 @@ export function tooLarge(bytesMax: number): Fault {
   return new Fault("image_too_large", `At most ${bytesMax} bytes are accepted here.`);
 }
 
-function concatenate(chunks: readonly Uint8Array[], length: number): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(length);
-  let offset = 0;
-  for (const chunk of chunks) {
-    whole.set(chunk, offset);
-    offset += chunk.length;
+// As much as a socket is read at a time. A body's last block may be empty but for a byte, and is not accounted.
+const blockBytes = 64 * 1024;
+
+/**
+ * Bytes as they come, copied into blocks: a chunk of its own for each byte that a slow sender sends would take hundreds of times its
+ * size.
+ */
+class Blocks {
+  readonly #blocks: Uint8Array[] = [];
+  #length = 0;
+
+  get length(): number {
+    return this.#length;
   }
-  return whole;
+
+  append(chunk: Uint8Array): void {
+    for (let done = 0; done < chunk.length; ) {
+      const used = this.#length % blockBytes;
+      if (used === 0) this.#blocks.push(new Uint8Array(blockBytes));
+      const part = chunk.subarray(done, done + blockBytes - used);
+      this.#blocks.at(-1)?.set(part, used);
+      done += part.length;
+      this.#length += part.length;
+    }
+  }
+
+  concatenated(): Uint8Array<ArrayBuffer> {
+    const whole = new Uint8Array(this.#length);
+    for (const [i, block] of this.#blocks.entries()) {
+      const offset = i * blockBytes;
+      whole.set(block.subarray(0, this.#length - offset), offset);
+    }
+    return whole;
+  }
 }

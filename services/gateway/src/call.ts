@@ -10,8 +10,8 @@ export interface Call extends Disposable {
   elapsedMs(): number;
   /** Milliseconds until the deadline, at least 1. */
   remainingMs(): number;
-  /** For a call to a service: it ends with this one, at the latest at the same deadline. */
-  upstreamOptions(): { signal: AbortSignal; deadlineMs: number };
+  /** For a call to a service: it ends with this one, and may take a share of the time that is left; all by default. */
+  upstreamOptions(share?: number): { signal: AbortSignal; deadlineMs: number };
   /** Gives the call up. */
   abort(): void;
   /** Rejects with the signal's reason when it fires first. */
@@ -38,7 +38,7 @@ export function beginCall(requestId: string, client: AbortSignal, deadlineMs: nu
     log,
     elapsedMs,
     remainingMs,
-    upstreamOptions: () => ({ signal, deadlineMs: remainingMs() }),
+    upstreamOptions: (share = 1) => ({ signal, deadlineMs: Math.max(1, share * remainingMs()) }),
     abort: () => controller.abort(),
     sleep: (ms) => sleep(ms, signal),
     [Symbol.dispose]: () => {

@@ -1,5 +1,6 @@
 import { type Config, type ConfigSpec, integer, logLevels, oneOf, readConfig, secret, text } from "@florence/service";
 import { defaultLimits, type Limits } from "./limits.ts";
+import { resolveMsDefault } from "./peers.ts";
 
 // A terabyte: no setting in bytes is meant to be more.
 const bytesMax = 1024 ** 4;
@@ -23,6 +24,12 @@ export const gatewayConfig = {
     help: "host:port of the decoders: one, several with commas between, or a name that stands for all of its addresses.",
     default: "127.0.0.1:50052",
   }),
+  resolveMs: integer({
+    help: "How often the names of encoders and decoders are resolved anew, milliseconds.",
+    default: resolveMsDefault,
+    min: 100,
+    max: hourMs,
+  }),
   idSecret: secret({
     help: "16 bytes or more that seal image ids; the same in all gateways. Unset: random, so ids end with the process.",
   }),
@@ -41,6 +48,7 @@ export const gatewayConfig = {
     bytesMax,
   ),
   heldBytesMax: limit("heldBytesMax", "Bodies and fetched pictures held at one time, bytes.", 1, bytesMax),
+  uploadsMax: limit("uploadsMax", "Requests whose bodies are being received at one time.", 1, 1e6),
   requestsMax: limit("requestsMax", "Requests served at one time.", 1, 1e6, "FLORENCE_GATEWAY_REQUESTS_MAX"),
   queueMax: limit("queueMax", "Requests that may wait for one of those places.", 0, 1e6, "FLORENCE_GATEWAY_QUEUE_MAX"),
   tasksMax: limit("tasksMax", "Tasks in one call.", 1, 1000),

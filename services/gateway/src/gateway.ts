@@ -5,8 +5,9 @@ import { Encoder } from "@florence/proto/encoder";
 import { createClient, createLogger, Fault, type Logger, messageBytesMaxDefault } from "@florence/service";
 import { getRequestListener } from "@hono/node-server";
 import { createGateway } from "./app.ts";
-import { balancedDecoder, balancedEncoder } from "./balanced-clients.ts";
+import { balancedClients } from "./balanced-clients.ts";
 import type { GatewayConfig } from "./config.ts";
+import type { Resolve } from "./peer-names.ts";
 import { Peers } from "./peers.ts";
 import { faultResponse } from "./problem.ts";
 import { createUrlFetch } from "./url-fetch.ts";
@@ -24,10 +25,14 @@ const MiB = 1024 * 1024;
 // Clients hold connections open between calls, and a load balancer holds many for all of its own.
 const connectionsMin = 4096;
 
-/** Starts the gateway on Node, with grpc-js towards the services. They need not be up yet. Throws when the port is taken. */
+/**
+ * Starts the gateway on Node, with grpc-js towards the services. They need not be up yet. `resolve` stands in for the system's resolver of
+ * the services' names. Throws when the port is taken.
+ */
 export async function startGateway(
   config: GatewayConfig,
   log: Logger = createLogger({ name: "gateway", level: config.logLevel }),
+  resolve?: Resolve,
 ): Promise<RunningGateway> {
   const stopping = new AbortController();
   const clientOptions = {
@@ -35,16 +40,16 @@ export async function startGateway(
     // The request's envelope is far below a MiB.
     messageBytesMax: Math.max(messageBytesMaxDefault, config.uploadBytesMax + MiB),
   };
+  const peersOptions = { log, resolveMs: config.resolveMs, ...(resolve && { resolve }) };
   await using resources = new AsyncDisposableStack();
   const encoders = resources.use(
-    new Peers({ list: config.encoder, log, connect: (address) => createClient(Encoder, address, clientOptions) }),
+    new Peers({ ...peersOptions, list: config.encoder, connect: (it) => createClient(Encoder, it, clientOptions) }),
   );
   const decoders = resources.use(
-    new Peers({ list: config.decoder, log, connect: (address) => createClient(Decoder, address, clientOptions) }),
+    new Peers({ ...peersOptions, list: config.decoder, connect: (it) => createClient(Decoder, it, clientOptions) }),
   );
   const app = createGateway({
-    encoder: balancedEncoder(encoders),
-    decoder: balancedDecoder(decoders),
+    ...balancedClients(encoders, decoders, log),
     log,
     limits: config,
     idSecret: config.idSecret && new TextEncoder().encode(config.idSecret.reveal()),
@@ -56,6 +61,8 @@ export async function startGateway(
       // A body may take as long as its call; the headers are small.
       requestTimeout: config.deadlineMs,
       headersTimeout: Math.min(config.deadlineMs, 10_000),
+      // How late those two may be noticed: Node looks at all connections at once, which at a few thousand costs little.
+      connectionsCheckingInterval: Math.min(config.deadlineMs, 5_000),
       // Longer than the 60 s after which common proxies drop an idle connection, so that they do so first.
       keepAliveTimeout: 65_000,
     },

@@ -8,6 +8,8 @@ export interface Limits {
   readonly bodyOverheadBytesMax: number;
   /** Bytes of all bodies and fetched pictures held at one time. */
   readonly heldBytesMax: number;
+  /** Requests whose bodies are being received at one time. */
+  readonly uploadsMax: number;
   /** Requests served at one time. */
   readonly requestsMax: number;
   /** Requests that may wait for one of those places. */
@@ -35,6 +37,8 @@ export const defaultLimits: Limits = {
   bodyOverheadBytesMax: 1 * MiB,
   // A picture may stand in memory up to three times (body, decoded, gRPC message), so this is about 0.8 GiB at worst.
   heldBytesMax: 256 * MiB,
+  // Slow senders shall not take the places of those who are done. Each costs a socket and 64 KiB; heldBytesMax bounds the rest.
+  uploadsMax: 1024,
   // Most requests wait for the encoder and decoder, which have their own, tighter admission.
   requestsMax: 256,
   // A short burst waits; anything longer is told to come back.

@@ -36,14 +36,10 @@ export class ModelProbe {
     return this.#last.models;
   }
 
-  /** The models as last seen, so that a moment's silence of one service does not fail a call that can do without it. */
+  /** The models as last seen: a moment's silence of a service neither fails nor delays a call that can do without it. */
   async known(): Promise<LoadedModels> {
-    try {
-      return await this.get();
-    } catch (error) {
-      if (this.#known === undefined) throw error;
-      return this.#known;
-    }
+    const models = this.get();
+    return this.#known ?? (await models); // The first one waits; later ones only have it looked up anew.
   }
 
   async #ask(): Promise<LoadedModels> {

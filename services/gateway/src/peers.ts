@@ -1,6 +1,5 @@
-import { lookup } from "node:dns/promises";
-import { isIP } from "node:net";
 import type { Logger } from "@florence/service";
+import { PeerNames, type Resolve } from "./peer-names.ts";
 
 /** One process behind a name or an address. */
 export interface Peer<C> {
@@ -17,117 +16,137 @@ export interface PeersOptions<C> {
   readonly list: string;
   readonly connect: (address: string) => C;
   readonly log: Logger;
-  /** All addresses of a host name. */
-  readonly resolve?: (host: string) => Promise<string[]>;
+  /** Default: the system's resolver. */
+  readonly resolve?: Resolve;
+  /** Names are resolved again after about this long, milliseconds. Default 5,000. */
+  readonly resolveMs?: number;
 }
 
-// Pods come and go within seconds. A name server answers this often without noticing.
-const resolveMs = 5_000;
+/** Pods come and go within seconds, and a name server answers this often without noticing. Milliseconds. */
+export const resolveMsDefault = 5_000;
+// However many calls fail at one time, names are not resolved more often for them.
+const resolveSoonMs = 500;
 // A peer that refused a call is given a moment; the others take its calls meanwhile.
 const avoidMs = 1_000;
+// Far more than one gateway keeps busy; a name that stands for more is not the service's.
+const peersMax = 256;
+// The longest call that may still be under way at a peer that is gone.
+const lingerMs = 120_000;
 
 /**
  * The processes of one service. Names are resolved again every few seconds, so that new pods are found and those that went are let go;
- * while a name cannot be resolved the last known addresses stay.
+ * while a name cannot be resolved its last known addresses stay.
  */
 export class Peers<C extends { close(): void }> implements Disposable {
-  readonly #options: Required<PeersOptions<C>>;
+  readonly #options: PeersOptions<C>;
+  readonly #names: PeerNames;
   readonly #peers = new Map<string, Peer<C>>();
-  readonly #timer: NodeJS.Timeout | undefined;
+  /** Gone, with calls still under way. */
+  readonly #leaving = new Map<Peer<C>, NodeJS.Timeout>();
+  #timer: NodeJS.Timeout | undefined;
   #refreshing: Promise<void> | undefined;
+  #refreshedAt = Number.NEGATIVE_INFINITY;
+  #disposed = false;
 
+  /** Throws an Error where the list is not made of host:port. */
   constructor(options: PeersOptions<C>) {
-    this.#options = { resolve: lookupAll, ...options };
-    const named = this.#entries().some(({ host }) => isIP(host) === 0);
-    for (const { host, port } of this.#entries()) if (isIP(host) !== 0) this.#add(addressOf(host, port));
-    if (!named) return;
+    this.#options = options;
+    this.#names = new PeerNames(options.list, options.log, options.resolve);
+    this.#apply();
+    if (!this.#names.changing) return;
     void this.refresh();
-    this.#timer = setInterval(() => void this.refresh(), resolveMs);
-    this.#timer.unref();
+    this.#schedule();
   }
 
   /** Those that calls may go to now. At the start it waits for the names. */
   async all(): Promise<readonly Peer<C>[]> {
-    if (this.#peers.size === 0) await this.refresh();
+    if (this.#peers.size === 0) await this.#refreshSoon();
     return [...this.#peers.values()];
   }
 
-  /** Resolves the names now. */
+  /** Whether calls may still go to a peer: one that is gone may have been closed. */
+  has(peer: Peer<C>): boolean {
+    return this.#peers.get(peer.address) === peer;
+  }
+
+  /** Resolves the names now. It does not throw. */
   refresh(): Promise<void> {
-    this.#refreshing ??= this.#refresh().finally(() => {
-      this.#refreshing = undefined;
-    });
+    this.#refreshedAt = performance.now();
+    this.#refreshing ??= this.#names
+      .resolve()
+      .then(() => {
+        if (!this.#disposed) this.#apply();
+      })
+      .finally(() => {
+        this.#refreshing = undefined;
+      });
     return this.#refreshing;
   }
 
   /** A call failed because the peer was not there. */
   avoid(peer: Peer<C>): void {
     peer.avoidUntil = performance.now() + avoidMs;
-    if (this.#timer) void this.refresh();
+    void this.#refreshSoon();
   }
 
   [Symbol.dispose](): void {
-    clearInterval(this.#timer);
+    this.#disposed = true;
+    clearTimeout(this.#timer);
     for (const { client } of this.#peers.values()) client.close();
     this.#peers.clear();
+    for (const [{ client }, timer] of this.#leaving) {
+      clearInterval(timer);
+      client.close();
+    }
+    this.#leaving.clear();
   }
 
-  async #refresh(): Promise<void> {
-    const { resolve, log } = this.#options;
-    const wanted = new Set<string>();
-    for (const { host, port } of this.#entries()) {
-      try {
-        const hosts = isIP(host) === 0 ? await resolve(host) : [host];
-        for (const address of hosts) wanted.add(addressOf(address, port));
-      } catch (error) {
-        log.warn({ host, err: error }, "a service's name cannot be resolved; its last known addresses are kept");
-        return;
-      }
+  /** Jittered, so that gateways started together do not ask together. */
+  #schedule(): void {
+    const inMs = (this.#options.resolveMs ?? resolveMsDefault) * (0.8 + 0.4 * Math.random());
+    this.#timer = setTimeout(() => {
+      void this.refresh();
+      this.#schedule();
+    }, inMs);
+    this.#timer.unref();
+  }
+
+  async #refreshSoon(): Promise<void> {
+    if (!this.#names.changing || this.#disposed) return;
+    if (this.#refreshing === undefined && performance.now() - this.#refreshedAt < resolveSoonMs) return;
+    await this.refresh();
+  }
+
+  /** Makes the peers those of the addresses. */
+  #apply(): void {
+    const { connect, log } = this.#options;
+    const { addresses } = this.#names;
+    const wanted = new Set(addresses.slice(0, peersMax));
+    if (addresses.length > peersMax) log.warn({ addresses: addresses.length, used: peersMax }, "too many addresses");
+    for (const address of wanted) {
+      if (this.#peers.has(address)) continue;
+      this.#peers.set(address, { address, client: connect(address), inFlight: 0, avoidUntil: 0 });
     }
-    for (const address of wanted) if (!this.#peers.has(address)) this.#add(address);
     for (const [address, peer] of this.#peers) {
       if (wanted.has(address)) continue;
       this.#peers.delete(address);
       log.info({ address }, "a peer is gone");
-      closeWhenIdle(peer);
+      this.#letGo(peer);
     }
   }
 
-  #add(address: string): void {
-    this.#peers.set(address, { address, client: this.#options.connect(address), inFlight: 0, avoidUntil: 0 });
+  /** Closes a peer once the calls under way at it have ended: a pod that drains finishes them. */
+  #letGo(peer: Peer<C>): void {
+    const began = performance.now();
+    const close = () => {
+      if (peer.inFlight > 0 && performance.now() - began < lingerMs) return;
+      clearInterval(this.#leaving.get(peer));
+      this.#leaving.delete(peer);
+      peer.client.close();
+    };
+    const timer = setInterval(close, 1_000);
+    timer.unref();
+    this.#leaving.set(peer, timer);
+    close();
   }
-
-  #entries(): { host: string; port: string }[] {
-    return this.#options.list
-      .split(",")
-      .map((entry) => entry.trim())
-      .filter((entry) => entry !== "")
-      .map((entry) => {
-        const match = /^(?:\[([^\]]+)\]|([^:[\]/]+)):(\d{1,5})$/.exec(entry);
-        if (!match) throw new Error(`${JSON.stringify(entry)} is not of the form host:port.`);
-        return { host: (match[1] ?? match[2]) as string, port: match[3] as string };
-      });
-  }
-}
-
-// The longest call that may still be under way at a peer that is gone.
-const lingerMs = 120_000;
-
-/** Calls under way at a pod that drains may finish. */
-function closeWhenIdle<C extends { close(): void }>(peer: Peer<C>): void {
-  const began = performance.now();
-  const timer = setInterval(() => {
-    if (peer.inFlight > 0 && performance.now() - began < lingerMs) return;
-    clearInterval(timer);
-    peer.client.close();
-  }, 1_000);
-  timer.unref();
-}
-
-async function lookupAll(host: string): Promise<string[]> {
-  return (await lookup(host, { all: true })).map(({ address }) => address);
-}
-
-function addressOf(host: string, port: string): string {
-  return isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`;
 }

@@ -30,17 +30,24 @@ export interface EncodedPicture {
 // that one which was just started again is found, and short enough for a system without any to say so.
 const retryDelaysMs = [250, 750, 1_500];
 
-/** Encodes a picture. Encoding is idempotent, so it is tried again while no encoder is there. Throws a Fault. */
+/** Of the time that is left; the answers need the rest. Most pictures take a hundredth of it: this is for an encoder that hangs. */
+export const encodeShare = 0.75;
+
+/**
+ * Encodes a picture in a share of the call's time. Encoding is idempotent, so it is tried again while no encoder is there. Throws a
+ * Fault.
+ */
 export async function encodePicture(
   encoder: EncoderClient,
   bytes: Uint8Array<ArrayBuffer>,
   autoOrient: boolean,
   call: Call,
+  share: number,
 ): Promise<EncodedPicture> {
   for (const delayMs of [...retryDelaysMs, undefined]) {
     try {
       return toEncoded(
-        await encoder.encode({ picture: bytes, ignoreOrientation: !autoOrient }, call.upstreamOptions()),
+        await encoder.encode({ picture: bytes, ignoreOrientation: !autoOrient }, call.upstreamOptions(share)),
       );
     } catch (error) {
       const fault = toFault(error);

@@ -1,7 +1,7 @@
 import { findTask } from "@florence/model/tasks";
 import { Decoder, FinishReason, type GenerateRequest, RegionShape } from "@florence/proto/decoder";
 import { CacheResult, CacheTier, type EncodeRequest, Encoder } from "@florence/proto/encoder";
-import { createLogger, type Handlers, implement, startServer } from "@florence/service";
+import { createLogger, type Handlers, implement, type RunningServer, startServer } from "@florence/service";
 import { readGatewayConfig, startGateway } from "../src/gateway.ts";
 
 export type EncoderScript = Partial<Handlers<typeof Encoder>>;
@@ -30,80 +30,91 @@ export function resultOf(name: string, input: string) {
   };
 }
 
+/** What to start. Several scripts of a kind make several servers; each takes from the default what it does not say. */
+export interface StackScript {
+  readonly encoder?: EncoderScript | readonly EncoderScript[];
+  readonly decoder?: DecoderScript | readonly DecoderScript[];
+  readonly env?: Record<string, string>;
+  /** The gateway's variables from the servers' addresses, where they are not simply listed. */
+  readonly addresses?: (
+    encoders: readonly RunningServer[],
+    decoders: readonly RunningServer[],
+  ) => Record<string, string>;
+  readonly resolve?: (host: string) => Promise<string[]>;
+}
+
+const defaultEncoder: Handlers<typeof Encoder> = {
+  encode: async () => ({
+    key: `${digest}.key`,
+    width: 200,
+    height: 100,
+    cacheResult: CacheResult.MISS,
+    cacheTier: CacheTier.NONE,
+    holder: "127.0.0.1:1",
+    expiresAtMs: BigInt(Date.now() + 3_600_000),
+    encodeMs: 5,
+  }),
+  getEmbedding: async () => ({}),
+  getEncoderModel: async () => ({ model }),
+};
+
+const defaultDecoder: Handlers<typeof Decoder> = {
+  async *generate(request) {
+    for (const [taskIndex, { name, input }] of request.tasks.entries()) {
+      const result = resultOf(name, input);
+      if (request.stream) {
+        yield { taskIndex, event: { case: "started", value: { promptTokens: 3 } } };
+        yield { taskIndex, event: { case: "token", value: { id: 7, text: name, logProb: -0.5 } } };
+        for (const region of result.regions) yield { taskIndex, event: { case: "region", value: region } };
+      }
+      yield { taskIndex, event: { case: "result", value: result } };
+    }
+  },
+  getDecoderModel: async () => ({ model }),
+};
+
 /** Real gRPC servers that follow a script, and a real gateway in front of them, all on free ports. */
-export async function startStack(
-  script: { encoder?: EncoderScript; decoder?: DecoderScript; env?: Record<string, string> } = {},
-) {
+export async function startStack(script: StackScript = {}) {
   const encodes: EncodeRequest[] = [];
   const generates: GenerateRequest[] = [];
-  const encoderHandlers: Handlers<typeof Encoder> = {
-    encode: async () => ({
-      key: `${digest}.key`,
-      width: 200,
-      height: 100,
-      cacheResult: CacheResult.MISS,
-      cacheTier: CacheTier.NONE,
-      holder: "127.0.0.1:1",
-      expiresAtMs: BigInt(Date.now() + 3_600_000),
-      encodeMs: 5,
-    }),
-    getEmbedding: async () => ({}),
-    getEncoderModel: async () => ({ model }),
-    ...script.encoder,
-  };
-  const decoderHandlers: Handlers<typeof Decoder> = {
-    async *generate(request) {
-      for (const [taskIndex, { name, input }] of request.tasks.entries()) {
-        const result = resultOf(name, input);
-        if (request.stream) {
-          yield { taskIndex, event: { case: "started", value: { promptTokens: 3 } } };
-          yield { taskIndex, event: { case: "token", value: { id: 7, text: name, logProb: -0.5 } } };
-          for (const region of result.regions) yield { taskIndex, event: { case: "region", value: region } };
-        }
-        yield { taskIndex, event: { case: "result", value: result } };
-      }
-    },
-    getDecoderModel: async () => ({ model }),
-    ...script.decoder,
-  };
+  /** Which server got each of these calls. */
+  const encodedBy: number[] = [];
+  const generatedBy: number[] = [];
   await using resources = new AsyncDisposableStack();
   const serve = { host: "127.0.0.1", port: 0, drainMs: 100 };
-  const encoder = resources.use(
-    await startServer({
-      ...serve,
-      services: [
-        implement(Encoder, {
-          ...encoderHandlers,
-          encode: (request, context) => {
-            encodes.push(request);
-            return encoderHandlers.encode(request, context);
-          },
-        }),
-      ],
-    }),
-  );
-  const decoder = resources.use(
-    await startServer({
-      ...serve,
-      services: [
-        implement(Decoder, {
-          ...decoderHandlers,
-          generate: (request, context) => {
-            generates.push(request);
-            return decoderHandlers.generate(request, context);
-          },
-        }),
-      ],
-    }),
-  );
+  const encoders: RunningServer[] = [];
+  const decoders: RunningServer[] = [];
+  for (const [i, own] of [script.encoder ?? {}].flat().entries()) {
+    const handlers = { ...defaultEncoder, ...own };
+    const encode: typeof handlers.encode = (request, context) => {
+      encodes.push(request);
+      encodedBy.push(i);
+      return handlers.encode(request, context);
+    };
+    const services = [implement(Encoder, { ...handlers, encode })];
+    encoders.push(resources.use(await startServer({ ...serve, services })));
+  }
+  for (const [i, own] of [script.decoder ?? {}].flat().entries()) {
+    const handlers = { ...defaultDecoder, ...own };
+    const generate: typeof handlers.generate = (request, context) => {
+      generates.push(request);
+      generatedBy.push(i);
+      return handlers.generate(request, context);
+    };
+    const services = [implement(Decoder, { ...handlers, generate })];
+    decoders.push(resources.use(await startServer({ ...serve, services })));
+  }
+  const list = (servers: readonly RunningServer[]) => servers.map(({ address }) => address).join(",");
   const config = readGatewayConfig({
     PORT: "0",
-    FLORENCE_ENCODER: encoder.address,
-    FLORENCE_DECODER: decoder.address,
+    FLORENCE_ENCODER: list(encoders),
+    FLORENCE_DECODER: list(decoders),
     FLORENCE_DRAIN_MS: "500",
+    ...script.addresses?.(encoders, decoders),
     ...script.env,
   });
-  const gateway = resources.use(await startGateway(config, createLogger({ name: "test", level: "silent" })));
+  const log = createLogger({ name: "test", level: "silent" });
+  const gateway = resources.use(await startGateway(config, log, script.resolve));
   const running = resources.move();
   const url = `http://127.0.0.1:${gateway.port}`;
   return {
@@ -111,8 +122,10 @@ export async function startStack(
     port: gateway.port,
     encodes,
     generates,
-    encoder,
-    decoder,
+    encodedBy,
+    generatedBy,
+    encoders,
+    decoders,
     get: (path: string) => fetch(url + path),
     json: (body: unknown, path = "/v1/annotate", init: RequestInit = {}) =>
       fetch(url + path, {
