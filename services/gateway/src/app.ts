@@ -29,6 +29,9 @@ export interface GatewayParts {
   readonly stopping?: AbortSignal | undefined;
 }
 
+// A picture of 1 MB at 4 Mbit/s. Longer than most bodies take, and short enough that who sends a byte at a time blocks nobody.
+const slowBodyMs = 2_000;
+
 /** The HTTP application. */
 export type Gateway = Hono<{ Variables: { requestId: string } }>;
 type GatewayContext = Context<{ Variables: { requestId: string } }>;
@@ -54,21 +57,30 @@ export function createGateway(parts: GatewayParts): Gateway {
     using scope = new DisposableStack();
     const requestId = c.get("requestId");
     const call = scope.use(beginCall(requestId, c.req.raw.signal, limits.deadlineMs, log.child({ requestId })));
-    refuseIfFull(); // Before the body: what will not be served need not be received.
     const account = scope.use(heldBytes.open());
-    const request = await received(call, (signal) => read(c.req.raw, { limits, account, signal }));
-    scope.use(await admission.acquire(call.signal));
+    const request = await received(call, scope, (signal) => read(c.req.raw, { limits, account, signal }));
     return await handle(request, { encoder, decoder, models, ids, limits, fetchUrl, call, account }, scope);
   }
 
-  async function received<R>(call: Call, read: (signal: AbortSignal) => Promise<R>): Promise<R> {
-    using _place = await receiving.acquire(call.signal);
-    return await read(call.signal);
-  }
-
-  function refuseIfFull(): void {
-    if (admission.running < limits.requestsMax || admission.waiting < limits.queueMax) return;
-    throw new Fault("overloaded", "The service is at capacity; try again shortly.", { retryAfterS: 1 });
+  /**
+   * Takes a place for `scope`, then reads the body: what will not be served is not received. Who sends slowly gives the place back
+   * meanwhile and takes one again at the end of the body.
+   */
+  async function received<R>(call: Call, scope: DisposableStack, read: (signal: AbortSignal) => Promise<R>) {
+    using _sender = await receiving.acquire(call.signal);
+    const place = scope.use(await admission.acquire(call.signal));
+    let slow = false;
+    const timer = setTimeout(() => {
+      slow = true;
+      place[Symbol.dispose]();
+    }, slowBodyMs);
+    try {
+      const request = await read(call.signal);
+      if (slow) scope.use(await admission.acquire(call.signal));
+      return request;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   const routes: readonly Route[] = [

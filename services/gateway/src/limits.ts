@@ -37,7 +37,7 @@ export const defaultLimits: Limits = {
   bodyOverheadBytesMax: 1 * MiB,
   // A picture may stand in memory up to three times (body, decoded, gRPC message), so this is about 0.8 GiB at worst.
   heldBytesMax: 256 * MiB,
-  // Slow senders shall not take the places of those who are done. Each costs a socket and 64 KiB; heldBytesMax bounds the rest.
+  // Slow senders keep no place of those who are done, so there may be more of them. Each costs a socket and 64 KiB; heldBytesMax bounds the rest.
   uploadsMax: 1024,
   // Most requests wait for the encoder and decoder, which have their own, tighter admission.
   requestsMax: 256,
