@@ -2,7 +2,7 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    include: ["{packages,services,apps}/*/test/**/*.test.ts", "test/**/*.test.ts"],
+    include: ["{packages,tools,services,apps}/*/test/**/*.test.ts", "test/**/*.test.ts"],
     exclude: ["**/node_modules/**", "lab/**"],
     // Each worker loads models of its own and runs native threads; two fill a small machine.
     pool: "forks",

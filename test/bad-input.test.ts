@@ -23,10 +23,10 @@ function refused(answer: Answer, status: number, code: string): void {
   expect(answer.detail?.length).toBeGreaterThan(10);
 }
 
-describe("a bad picture is refused with its own code", () => {
+describe("a bad image is refused with its own code", () => {
   const caption = "task=caption&num_beams=1";
   test("text", async () =>
-    refused(await annotateRaw(services.url, bytes("not a picture at all"), caption), 415, "image_type_unsupported"));
+    refused(await annotateRaw(services.url, bytes("not an image at all"), caption), 415, "image_type_unsupported"));
   test("SVG", async () =>
     refused(
       await annotateRaw(services.url, bytes('<svg xmlns="http://www.w3.org/2000/svg"/>'), caption),
@@ -54,7 +54,7 @@ describe("a bad task is refused with its own code", () => {
   test("without its input", async () => refused(await ask({ task: "phrase_grounding" }), 400, "task_input_missing"));
   test("with input that it does not take", async () =>
     refused(await ask({ task: "caption", text: "a cat" }), 400, "task_input_unexpected"));
-  test("with a region outside the picture", async () =>
+  test("with a region outside the image", async () =>
     expect(inResult(await ask({ task: "region_ocr", region: { x1: 0, y1: 0, x2: 99_999, y2: 10 } }))).toBe(
       "region_invalid",
     ));
@@ -87,15 +87,15 @@ test("options out of range are refused", async () => {
   refused(await annotateRaw(services.url, png, "task=caption&max_new_tokens=900"), 400, "option_invalid"); // the table has 512 positions
 });
 
-test("a picture of one pixel and one of 5,000 x 20 are good input", async () => {
+test("an image of one pixel and one of 5,000 x 20 are good input", async () => {
   for (const [width, height] of [
     [1, 1],
     [5000, 20],
   ] as const) {
-    const picture = await sharp({ create: { width, height, channels: 3, background: "red" } })
+    const image = await sharp({ create: { width, height, channels: 3, background: "red" } })
       .png()
       .toBuffer();
-    const answer = await annotateRaw(services.url, new Uint8Array(picture), "task=object_detection&num_beams=1");
+    const answer = await annotateRaw(services.url, new Uint8Array(image), "task=object_detection&num_beams=1");
     expect(answer.status).toBe(200);
     expect(answer.image).toMatchObject({ width, height });
   }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { annotateRaw } from "./support/annotate.ts";
-import { type Cluster, drawPicture, haveNats, report, residentBytes, startCluster } from "./support/cluster.ts";
+import { type Cluster, drawImage, haveNats, report, residentBytes, startCluster } from "./support/cluster.ts";
 
 /** Small seeded generator (mulberry32): the same requests on every machine, if not the same moments. */
 function random(seed: number): () => number {
@@ -17,43 +17,39 @@ function random(seed: number): () => number {
 const taskNames = ["caption", "object_detection", "ocr", "region_proposal", "dense_region_caption"] as const;
 
 interface Asked {
-  readonly picture: number;
+  readonly image: number;
   readonly query: string;
 }
 
 describe.runIf(haveNats)("random requests while processes die and come back", () => {
   let cluster: Cluster;
-  const pictures: Uint8Array<ArrayBuffer>[] = [];
+  const images: Uint8Array<ArrayBuffer>[] = [];
   const kinds: Asked[] = [];
   const expected = new Map<Asked, string>();
 
   beforeAll(async () => {
     cluster = await startCluster({ gateways: 2, encoders: 2, decoders: 2 });
-    for (let i = 0; i < 8; i++) pictures.push(await drawPicture(700 + i));
-    for (const picture of pictures.keys())
+    for (let i = 0; i < 8; i++) images.push(await drawImage(700 + i));
+    for (const image of images.keys())
       for (const task of taskNames)
-        for (const beams of [1, 3]) kinds.push({ picture, query: `task=${task}&num_beams=${beams}&max_new_tokens=20` });
+        for (const beams of [1, 3]) kinds.push({ image, query: `task=${task}&num_beams=${beams}&max_new_tokens=20` });
     for (const kind of kinds) expected.set(kind, await textOf(kind, 0));
   }, 120_000);
   afterAll(() => cluster?.[Symbol.asyncDispose]());
 
-  async function textOf({ picture, query }: Asked, gateway: number): Promise<string> {
-    const answer = await annotateRaw(
-      cluster.urls[gateway] as string,
-      pictures[picture] as Uint8Array<ArrayBuffer>,
-      query,
-    );
+  async function textOf({ image, query }: Asked, gateway: number): Promise<string> {
+    const answer = await annotateRaw(cluster.urls[gateway] as string, images[image] as Uint8Array<ArrayBuffer>, query);
     return answer.status === 200 && answer.results[0]?.text !== undefined
       ? answer.results[0].text
       : `${answer.status} ${answer.code ?? answer.results?.[0]?.error?.code}`;
   }
 
   /** Reads an event stream to its end, or until it is cut short; the text of the result, or what went wrong. */
-  async function streamed({ picture, query }: Asked, gateway: number, signal: AbortSignal): Promise<string> {
+  async function streamed({ image, query }: Asked, gateway: number, signal: AbortSignal): Promise<string> {
     const response = await fetch(`${cluster.urls[gateway]}/v1/annotate?${query}`, {
       method: "POST",
       headers: { "content-type": "image/png", accept: "text/event-stream" },
-      body: pictures[picture] as Uint8Array<ArrayBuffer>,
+      body: images[image] as Uint8Array<ArrayBuffer>,
       signal,
     });
     const events = (await response.text()).split("\n\n");

@@ -1,17 +1,17 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { connectNats, Leases } from "@florence/embeddings/nats";
 import type { NatsServer } from "@florence/nats-server";
+import { describeWithNats, startServer, until } from "@florence/nats-server/testing";
 import { CacheResult, CacheTier, type EncodeResponse } from "@florence/proto/encoder";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { describeWithNats, startServer, until } from "./nats/running.ts";
-import { drawPicture } from "./support/cluster.ts";
+import { drawImage } from "./support/cluster.ts";
 import { buildModel, type ClusterEncoder, embeddingFrom, encodedBy, startClusterEncoder } from "./support/encoders.ts";
 
 const hangingWorker = new URL("./support/hanging-worker.ts", import.meta.url);
 // What a call may take at most; a test fails when one takes longer.
 const deadlineMs = 10_000;
 let seed = 1_000;
-const newPicture = () => drawPicture(seed++);
+const newImage = () => drawImage(seed++);
 
 const resources = new AsyncDisposableStack();
 let built: Awaited<ReturnType<typeof buildModel>>;
@@ -38,13 +38,13 @@ describeWithNats("three encoders on one NATS", () => {
     await stop();
     await server?.[Symbol.asyncDispose]();
   });
-  const encode = (index: number, picture: Uint8Array, tenant = "") =>
-    (encoders[index % 3] as ClusterEncoder).client.encode({ picture, tenant }, { deadlineMs });
+  const encode = (index: number, image: Uint8Array, tenant = "") =>
+    (encoders[index % 3] as ClusterEncoder).client.encode({ image, tenant }, { deadlineMs });
 
-  test("48 concurrent calls with one picture cost one encoding, and every named holder has it", async () => {
-    const picture = await newPicture();
+  test("48 concurrent calls with one image cost one encoding, and every named holder has it", async () => {
+    const image = await newImage();
     const before = await encodedBy(encoders);
-    const answers = await Promise.all(Array.from({ length: 48 }, (_, index) => encode(index, picture)));
+    const answers = await Promise.all(Array.from({ length: 48 }, (_, index) => encode(index, image)));
     expect((await encodedBy(encoders)) - before).toBe(1);
     expect(countOf(answers, MISS)).toBe(1);
     expect(new Set(answers.map(({ key }) => key)).size).toBe(1);
@@ -52,24 +52,24 @@ describeWithNats("three encoders on one NATS", () => {
     for (const other of others) expect(other).toEqual(first);
   });
 
-  test("20 pictures with 6 calls each cost 20 encodings", async () => {
-    const pictures = await Promise.all(Array.from({ length: 20 }, newPicture));
+  test("20 images with 6 calls each cost 20 encodings", async () => {
+    const images = await Promise.all(Array.from({ length: 20 }, newImage));
     const before = await encodedBy(encoders);
-    const calls = Array.from({ length: 120 }, (_, index) => encode(index, pictures[index % 20] as Uint8Array));
+    const calls = Array.from({ length: 120 }, (_, index) => encode(index, images[index % 20] as Uint8Array));
     const answers = await Promise.all(calls);
     expect((await encodedBy(encoders)) - before).toBe(20);
     expect(countOf(answers, MISS)).toBe(20);
   });
 
-  test("a picture is not encoded again, whenever in the course of its encoding others ask for it", async () => {
+  test("an image is not encoded again, whenever in the course of its encoding others ask for it", async () => {
     const before = await encodedBy(encoders);
     for (let round = 0; round < 12; round++) {
-      const picture = await newPicture();
-      const calls = [encode(round, picture)];
+      const image = await newImage();
+      const calls = [encode(round, image)];
       // From before it is decoded until after it is in NATS.
       for (let call = 1; call < 12; call++) {
         await sleep(8);
-        calls.push(encode(round + call, picture));
+        calls.push(encode(round + call, image));
       }
       expect(countOf(await Promise.all(calls), MISS)).toBe(1);
     }
@@ -77,10 +77,10 @@ describeWithNats("three encoders on one NATS", () => {
   });
 
   test("a tenant finds what it has sent, at every encoder, and not what another has", async () => {
-    const picture = await newPicture();
+    const image = await newImage();
     const answers = [];
     for (const [index, tenant] of ["a", "b", "", "a", "b", ""].entries()) {
-      answers.push(await encode(index % 2, picture, tenant)); // The second time, the other encoder.
+      answers.push(await encode(index % 2, image, tenant)); // The second time, the other encoder.
     }
     expect(resultsOf(answers.slice(0, 3))).toEqual([MISS, MISS, MISS]);
     expect(countOf(answers.slice(3), MISS)).toBe(0);
@@ -88,26 +88,26 @@ describeWithNats("three encoders on one NATS", () => {
   });
 
   test("encoders of other weights share NATS without taking these for theirs", async () => {
-    const picture = await newPicture();
-    const mine = await encode(0, picture);
+    const image = await newImage();
+    const mine = await encode(0, image);
     const { model } = built;
     const digest = model.manifest.digest.replace(/^./, (digit) => (digit === "0" ? "1" : "0"));
     const other = { ...model, manifest: { ...model.manifest, digest } };
     await using others = await startClusterEncoder(server, { model: other });
-    const theirs = await others.client.encode({ picture }, { deadlineMs });
+    const theirs = await others.client.encode({ image }, { deadlineMs });
     expect(theirs.cacheResult).toBe(MISS);
     expect(theirs.key.slice(0, 16)).toBe(digest.slice(0, 16));
-    expect(await encode(1, picture)).toMatchObject({ key: mine.key });
+    expect(await encode(1, image)).toMatchObject({ key: mine.key });
   });
 
   test("after all encoders were started anew nothing is encoded again, and the answers come from NATS", async () => {
-    const pictures = await Promise.all(Array.from({ length: 4 }, newPicture));
-    const first = await Promise.all(pictures.map((picture, index) => encode(index, picture)));
+    const images = await Promise.all(Array.from({ length: 4 }, newImage));
+    const first = await Promise.all(images.map((image, index) => encode(index, image)));
     const numbers = await Promise.all(first.map((answer) => embeddingFrom(encoders, answer)));
     await stop();
     encoders = await start();
     for (const cacheTier of [CacheTier.NATS, CacheTier.MEMORY]) {
-      const again = await Promise.all(pictures.map((picture, index) => encode(index + 1, picture)));
+      const again = await Promise.all(images.map((image, index) => encode(index + 1, image)));
       for (const answer of again) expect(answer).toMatchObject({ cacheResult: HIT, cacheTier, preprocessMs: 0 });
       const same = await Promise.all(again.map((answer) => embeddingFrom(encoders, answer)));
       expect(same).toEqual(numbers);
@@ -116,9 +116,9 @@ describeWithNats("three encoders on one NATS", () => {
   });
 
   test("the lease of an encoder that died is taken over by one", async () => {
-    const picture = await newPicture();
+    const image = await newImage();
     // Another tenant's key tells this one's: they differ in the salt.
-    const { key } = await encode(0, picture, "scout");
+    const { key } = await encode(0, image, "scout");
     const link = await connectNats({ servers: server.url });
     const dead = await Leases.open(link);
     const taken = await dead.acquire(key.split(".").slice(0, 4).join("."), "127.0.0.1:1", 1_000);
@@ -126,7 +126,7 @@ describeWithNats("three encoders on one NATS", () => {
     await link[Symbol.asyncDispose]();
     dead[Symbol.dispose]();
     const before = await encodedBy(encoders);
-    const answers = await Promise.all(Array.from({ length: 12 }, (_, index) => encode(index, picture)));
+    const answers = await Promise.all(Array.from({ length: 12 }, (_, index) => encode(index, image)));
     expect((await encodedBy(encoders)) - before).toBe(1);
     expect(countOf(answers, MISS)).toBe(1);
   });
@@ -137,11 +137,11 @@ describeWithNats("three encoders on one NATS", () => {
       visionWorker: hangingWorker,
       env: { FLORENCE_DRAIN_MS: "0" },
     });
-    const picture = await newPicture();
+    const image = await newImage();
     const before = await encodedBy(encoders);
-    const lost = expect(stuck.client.encode({ picture }, { deadlineMs })).rejects.toBeDefined();
+    const lost = expect(stuck.client.encode({ image }, { deadlineMs })).rejects.toBeDefined();
     await until(() => stuck.leases.counters.acquired === 1);
-    const calls = Array.from({ length: 12 }, (_, index) => encode(index, picture));
+    const calls = Array.from({ length: 12 }, (_, index) => encode(index, image));
     await until(() => encoders.every(({ leases }) => leases.counters.waiting === 1));
     await stuck.stop();
     const answers = await Promise.all(calls);
@@ -156,11 +156,11 @@ describeWithNats("three encoders on one NATS", () => {
       visionWorker: hangingWorker,
       env: { FLORENCE_DRAIN_MS: "0" },
     });
-    const picture = await newPicture();
-    const lost = expect(stuck.client.encode({ picture }, { deadlineMs })).rejects.toBeDefined();
+    const image = await newImage();
+    const lost = expect(stuck.client.encode({ image }, { deadlineMs })).rejects.toBeDefined();
     await until(() => stuck.leases.counters.acquired === 1);
     const client = (encoders[0] as ClusterEncoder).client;
-    expect((await client.encode({ picture }, { deadlineMs: 1_600 })).cacheResult).toBe(MISS);
+    expect((await client.encode({ image }, { deadlineMs: 1_600 })).cacheResult).toBe(MISS);
     await stuck.stop();
     await lost;
   });

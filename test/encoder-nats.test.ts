@@ -1,14 +1,14 @@
 import { randomUUID } from "node:crypto";
+import { describeWithNats, startServer, until } from "@florence/nats-server/testing";
 import { CacheResult, CacheTier, type EncodeResponse } from "@florence/proto/encoder";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { describeWithNats, startServer, until } from "./nats/running.ts";
-import { drawPicture } from "./support/cluster.ts";
+import { drawImage } from "./support/cluster.ts";
 import { buildModel, embeddingFrom, encodedBy, startClusterEncoder } from "./support/encoders.ts";
 
 // What a call may take at most; a test fails when one takes longer.
 const deadlineMs = 10_000;
 let seed = 2_000;
-const newPicture = () => drawPicture(seed++);
+const newImage = () => drawImage(seed++);
 
 const resources = new AsyncDisposableStack();
 let built: Awaited<ReturnType<typeof buildModel>>;
@@ -26,14 +26,14 @@ describeWithNats("what has not reached NATS", () => {
     // Nothing fits its queue: nothing it makes is ever written.
     await using maker = await startClusterEncoder(server, { ...built, queue: { bytesMax: 0 } });
     await using other = await startClusterEncoder(server, built);
-    const picture = await newPicture();
-    const made = await maker.client.encode({ picture }, { deadlineMs });
-    const had = await other.client.encode({ picture }, { deadlineMs });
+    const image = await newImage();
+    const made = await maker.client.encode({ image }, { deadlineMs });
+    const had = await other.client.encode({ image }, { deadlineMs });
     expect(resultsOf([made, had])).toEqual([MISS, COALESCED]);
     expect(had.holder).toBe(other.address);
     const both = [maker, other];
     expect(await embeddingFrom(both, had)).toEqual(await embeddingFrom(both, made));
-    expect(await other.client.encode({ picture })).toMatchObject({
+    expect(await other.client.encode({ image })).toMatchObject({
       cacheResult: HIT,
       cacheTier: CacheTier.MEMORY,
     });
@@ -48,10 +48,10 @@ describeWithNats("encoders whose NATS", () => {
     await using one = await startClusterEncoder(server, impatient);
     await using two = await startClusterEncoder(server, impatient);
     const both = [one, two];
-    const known = await newPicture();
+    const known = await newImage();
     const tenant = randomUUID();
-    const ask = (picture: Uint8Array) =>
-      Promise.all(both.map(({ client }) => client.encode({ picture, tenant }, { deadlineMs })));
+    const ask = (image: Uint8Array) =>
+      Promise.all(both.map(({ client }) => client.encode({ image, tenant }, { deadlineMs })));
     const numbersOf = async (answers: readonly EncodeResponse[]) => {
       const [first, second] = await Promise.all(answers.map((answer) => embeddingFrom(both, answer)));
       expect(second).toEqual(first);
@@ -60,12 +60,12 @@ describeWithNats("encoders whose NATS", () => {
     const undisturbed = await numbersOf(await ask(known));
 
     server.freeze();
-    for (let round = 0; round < 3; round++) await numbersOf(await ask(await newPicture()));
+    for (let round = 0; round < 3; round++) await numbersOf(await ask(await newImage()));
     expect(await numbersOf(await ask(known))).toEqual(undisturbed);
     server.thaw();
 
     await server.kill();
-    const alone = await ask(await newPicture());
+    const alone = await ask(await newImage());
     expect(resultsOf(alone)).toEqual([MISS, MISS]);
     await numbersOf(alone);
 
@@ -73,7 +73,7 @@ describeWithNats("encoders whose NATS", () => {
     await until(() => both.every(({ store }) => store.remote.available));
     await until(async () => {
       const before = await encodedBy(both);
-      await numbersOf(await ask(await newPicture()));
+      await numbersOf(await ask(await newImage()));
       return (await encodedBy(both)) - before === 1; // They share their work again.
     });
   });

@@ -3,27 +3,27 @@ import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { annotateRaw } from "./support/annotate.ts";
-import { type Cluster, drawPicture, haveNats, report, startCluster } from "./support/cluster.ts";
+import { type Cluster, drawImage, haveNats, report, startCluster } from "./support/cluster.ts";
 
 const query = "task=object_detection&num_beams=1&max_new_tokens=16";
 
 describe.runIf(haveNats)("NATS in trouble, under steady load", () => {
   let cluster: Cluster;
-  const pictures: Uint8Array<ArrayBuffer>[] = [];
+  const images: Uint8Array<ArrayBuffer>[] = [];
   const undisturbed = new Map<Uint8Array, string>();
 
   beforeAll(async () => {
     // Decoders with hardly any memory ask NATS for nearly every embedding, and the bucket holds two thirds of them.
     const env = { FLORENCE_DECODER_STORE_BYTES_MAX: "120000", FLORENCE_NATS_BYTES_MAX: "1048576" };
     cluster = await startCluster({ gateways: 1, encoders: 2, decoders: 2, env });
-    for (let i = 0; i < 30; i++) pictures.push(await drawPicture(500 + i));
-    for (const picture of pictures) undisturbed.set(picture, (await answer(picture)).text);
+    for (let i = 0; i < 30; i++) images.push(await drawImage(500 + i));
+    for (const image of images) undisturbed.set(image, (await answer(image)).text);
   }, 90_000);
   afterAll(() => cluster?.[Symbol.asyncDispose]());
 
-  async function answer(picture: Uint8Array<ArrayBuffer>): Promise<{ status: number; text: string; ms: number }> {
+  async function answer(image: Uint8Array<ArrayBuffer>): Promise<{ status: number; text: string; ms: number }> {
     const began = performance.now();
-    const { status, results } = await annotateRaw(cluster.urls[0] as string, picture, query);
+    const { status, results } = await annotateRaw(cluster.urls[0] as string, image, query);
     return { status, text: results?.[0]?.text ?? "", ms: performance.now() - began };
   }
 
@@ -34,10 +34,10 @@ describe.runIf(haveNats)("NATS in trouble, under steady load", () => {
     let next = 0;
     const clients = Array.from({ length: 4 }, async () => {
       while (going) {
-        const picture = pictures[next++ % pictures.length] as Uint8Array<ArrayBuffer>;
-        const { status, text, ms } = await answer(picture);
+        const image = images[next++ % images.length] as Uint8Array<ArrayBuffer>;
+        const { status, text, ms } = await answer(image);
         expect(status).toBe(200);
-        expect(text).toBe(undisturbed.get(picture));
+        expect(text).toBe(undisturbed.get(image));
         times.push(ms);
       }
     });
@@ -50,7 +50,7 @@ describe.runIf(haveNats)("NATS in trouble, under steady load", () => {
     expect(times.length).toBeGreaterThan(10);
   }
 
-  test("nothing wrong, for comparison; the bucket holds a fraction of the pictures and drops the oldest", () =>
+  test("nothing wrong, for comparison; the bucket holds a fraction of the images and drops the oldest", () =>
     under("undisturbed", () => sleep(2_000)));
 
   test("frozen", () =>

@@ -6,7 +6,7 @@ import { annotateForm, withoutScores } from "./support/annotate.ts";
 import { fixture, root, startServices } from "./support/services.ts";
 
 interface Case {
-  readonly picture: string;
+  readonly image: string;
   readonly task: string;
   readonly input: string | null;
   readonly runs: readonly {
@@ -27,13 +27,13 @@ const sets = [
 describe.each(sets)("$model over HTTP", ({ model, fixtures }) => {
   const cases: Case[] = JSON.parse(readFileSync(join(root, "test/fixtures", fixtures, "goldens.json"), "utf8")).cases;
 
-  test("answers every greedy golden as the reference does, all tasks of a picture in one call", {
+  test("answers every greedy golden as the reference does, all tasks of an image in one call", {
     timeout: 120_000,
   }, async () => {
     await using services = await startServices(model);
     let compared = 0;
-    for (const picture of new Set(cases.map((c) => c.picture))) {
-      const here = cases.filter((c) => c.picture === picture);
+    for (const image of new Set(cases.map((c) => c.image))) {
+      const here = cases.filter((c) => c.image === image);
       const tasks = here.map(({ task, input }) => ({
         task: findTask(task).name,
         ...(input !== null && { text: input }),
@@ -44,14 +44,14 @@ describe.each(sets)("$model over HTTP", ({ model, fixtures }) => {
         auto_orient: false,
         details: true,
       };
-      const answer = await annotateForm(services.url, fixture(`${fixtures}/${picture}`), tasks, options);
+      const answer = await annotateForm(services.url, fixture(`${fixtures}/${image}`), tasks, options);
       expect(answer.status).toBe(200);
       expect(answer.cache.encodings).toBe(1);
       for (const [i, c] of here.entries()) {
         const run = c.runs[0] as Case["runs"][number];
         // A decision closer than float32 noise may fall the other way on another processor (test/fixtures/README.md).
         if (run.minMargin < 1e-4 && answer.results[i]?.ids?.join() !== run.ids.join()) continue;
-        expect(answer.results[i]?.ids, `${picture} ${c.task}`).toEqual(run.ids);
+        expect(answer.results[i]?.ids, `${image} ${c.task}`).toEqual(run.ids);
         expect(withoutScores(answer.results[i]?.answer)).toEqual(run.answer);
         compared++;
       }

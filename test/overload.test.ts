@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { annotateRaw } from "./support/annotate.ts";
-import { type Cluster, drawPicture, report, startCluster } from "./support/cluster.ts";
+import { type Cluster, drawImage, report, startCluster } from "./support/cluster.ts";
 
 const query = "task=object_detection&num_beams=1&max_new_tokens=24";
 // What the whole takes at one time; ten times as many are sent.
@@ -8,7 +8,7 @@ const capacity = 8;
 
 describe("ten times as many requests as the system takes", () => {
   let cluster: Cluster;
-  let picture: Uint8Array<ArrayBuffer>;
+  let image: Uint8Array<ArrayBuffer>;
   beforeAll(async () => {
     const env = {
       FLORENCE_GATEWAY_REQUESTS_MAX: String(capacity),
@@ -17,8 +17,8 @@ describe("ten times as many requests as the system takes", () => {
       FLORENCE_DECODER_QUEUE_MAX: "8",
     };
     cluster = await startCluster({ nats: false, env });
-    picture = await drawPicture(900);
-    await annotateRaw(cluster.urls[0] as string, picture, query);
+    image = await drawImage(900);
+    await annotateRaw(cluster.urls[0] as string, image, query);
   }, 60_000);
   afterAll(() => cluster?.[Symbol.asyncDispose]());
 
@@ -35,7 +35,7 @@ describe("ten times as many requests as the system takes", () => {
           const response = await fetch(`${cluster.urls[0]}/v1/annotate?${query}`, {
             method: "POST",
             headers: { "content-type": "image/png" },
-            body: picture,
+            body: image,
           });
           await response.arrayBuffer();
           const took = performance.now() - began;
@@ -63,7 +63,7 @@ describe("ten times as many requests as the system takes", () => {
     report(
       `steady ${rate(steady, 4)}/s, flooded ${rate(flooded, 6)}/s accepted (p50 ${median(flooded.accepted).toFixed(0)} ms), ${flooded.refused.length} refused (p50 ${median(flooded.refused).toFixed(0)} ms, p99 ${flooded.refused[Math.floor(0.99 * flooded.refused.length)]?.toFixed(0)} ms)`,
     );
-    const after = await annotateRaw(cluster.urls[0] as string, picture, query);
+    const after = await annotateRaw(cluster.urls[0] as string, image, query);
     expect(after.status).toBe(200);
     expect(await cluster.held()).toEqual({ requests: 0, sequences: 0, kvBytes: 0 });
   });

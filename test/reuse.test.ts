@@ -20,7 +20,7 @@ const allTasks: TaskRequest[] = tasks
   }));
 const greedy = { num_beams: 1 };
 
-test("all 15 tasks of one picture in one call cost one encoding", async () => {
+test("all 15 tasks of one image in one call cost one encoding", async () => {
   const before = await services.encodings();
   const answer = await annotateJson(services.url, fixture("drawn/scene-900000.png"), allTasks, greedy);
   expect(answer.results.map((r) => r.task)).toEqual(allTasks.map((t) => t.task));
@@ -30,7 +30,7 @@ test("all 15 tasks of one picture in one call cost one encoding", async () => {
   expect((await services.encodings()) - before).toBe(1);
 });
 
-test("the same picture later costs none, and gives the same answers", async () => {
+test("the same image later costs none, and gives the same answers", async () => {
   const first = await annotateJson(services.url, fixture("drawn/scene-900001.png"), allTasks, greedy);
   const before = await services.encodings();
   const again = await annotateJson(services.url, fixture("drawn/scene-900001.png"), allTasks, greedy);
@@ -39,7 +39,7 @@ test("the same picture later costs none, and gives the same answers", async () =
   expect(await services.encodings()).toBe(before);
 });
 
-test("a picture sent in parallel as PNG, as other files of the same pixels and in every form costs one encoding", async () => {
+test("an image sent in parallel as PNG, as other files of the same pixels and in every form costs one encoding", async () => {
   const png = fixture("drawn/scene-900003.png");
   const webp = new Uint8Array(await sharp(png).webp({ lossless: true }).toBuffer());
   const packed = new Uint8Array(await sharp(png).png({ palette: false, compressionLevel: 1 }).toBuffer());
@@ -55,7 +55,7 @@ test("a picture sent in parallel as PNG, as other files of the same pixels and i
   expect((await services.encodings()) - before).toBe(1);
 });
 
-test("a picture's id stands for its bytes", async () => {
+test("an image's id stands for its bytes", async () => {
   const { image } = await annotateRaw(services.url, fixture("drawn/scene-900004.png"), "task=caption&num_beams=1");
   const before = await services.encodings();
   const response = await fetch(`${services.url}/v1/annotate`, {

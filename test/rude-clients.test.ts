@@ -3,18 +3,18 @@ import { connect, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { annotateRaw } from "./support/annotate.ts";
-import { type Cluster, drawPicture, report, residentBytes, startCluster } from "./support/cluster.ts";
+import { type Cluster, drawImage, report, residentBytes, startCluster } from "./support/cluster.ts";
 
 const query = "task=object_detection&num_beams=1&max_new_tokens=16";
 
 describe("clients that are slow, silent or gone", () => {
   let cluster: Cluster;
-  let picture: Uint8Array<ArrayBuffer>;
+  let image: Uint8Array<ArrayBuffer>;
   const sockets: Socket[] = [];
   beforeAll(async () => {
     cluster = await startCluster({ nats: false });
-    picture = await drawPicture(1200);
-    await annotateRaw(cluster.urls[0] as string, picture, query);
+    image = await drawImage(1200);
+    await annotateRaw(cluster.urls[0] as string, image, query);
   }, 60_000);
   afterAll(async () => {
     for (const socket of sockets) socket.destroy();
@@ -37,7 +37,7 @@ describe("clients that are slow, silent or gone", () => {
       Array.from({ length: 4 }, async () => {
         for (let i = 0; i < 5; i++) {
           const began = performance.now();
-          expect((await annotateRaw(cluster.urls[0] as string, picture, query)).status).toBe(200);
+          expect((await annotateRaw(cluster.urls[0] as string, image, query)).status).toBe(200);
           times.push(performance.now() - began);
         }
       }),
@@ -68,11 +68,11 @@ describe("clients that are slow, silent or gone", () => {
 
     // Fifty event streams whose readers read nothing, and fifty that leave after the first event.
     const streams = await Promise.all(Array.from({ length: 100 }, open));
-    const stream = `POST /v1/annotate?task=more_detailed_caption&num_beams=1&max_new_tokens=200 HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\ncontent-type: image/png\r\ncontent-length: ${picture.length}\r\n\r\n`;
+    const stream = `POST /v1/annotate?task=more_detailed_caption&num_beams=1&max_new_tokens=200 HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\ncontent-type: image/png\r\ncontent-length: ${image.length}\r\n\r\n`;
     for (const [i, socket] of streams.entries()) {
       socket.pause();
       socket.write(stream);
-      socket.write(picture);
+      socket.write(image);
       if (i % 2 === 1) socket.once("readable", () => socket.destroy());
     }
     await others("beside 100 streams that nobody reads");

@@ -22,17 +22,17 @@ const rules: Row[] = [
     rule: imports.importsFollowTheTable,
     says: "packages import each other only as the table allows",
     bad: [
-      ["packages/model/src/a.ts", 'import { x } from "@florence/service";'],
+      ["packages/model/src/a.ts", 'import { x } from "@florence/grpc";'],
       ["packages/embeddings/src/a.ts", 'import type { X } from "@florence/proto/model";'],
       ["packages/service/src/a.ts", 'export * from "@florence/model/tasks";'],
       ["services/gateway/src/a.ts", 'import { x } from "@florence/model";'],
-      ["services/gateway/src/b.ts", 'import {\n  x,\n} from "@florence/model/onnx";'],
+      ["services/gateway/src/b.ts", 'import {\n  x,\n} from "@florence/model/inference";'],
       ["services/encoder/src/a.ts", 'const x = await import("@florence/decoder");'],
       ["apps/cli/src/a.ts", 'import "@florence/lab";'],
     ],
     good: [
       ["services/gateway/src/a.ts", 'import { x } from "@florence/model/tasks";'],
-      ["services/decoder/src/a.ts", 'import { x } from "@florence/model/onnx";'],
+      ["services/decoder/src/a.ts", 'import { x } from "@florence/model/inference";'],
       ["apps/cli/src/a.ts", 'import { x } from "@florence/gateway";'],
     ],
   },
@@ -47,9 +47,9 @@ const rules: Row[] = [
   },
   {
     rule: imports.oneFolderKnowsTheRuntime,
-    says: "only packages/model/src/onnx imports the ONNX runtime",
+    says: "only packages/model/src/engine imports the ONNX runtime",
     bad: [["packages/model/src/a.ts", 'import * as ort from "onnxruntime-node";']],
-    good: [["packages/model/src/onnx/a.ts", 'import * as ort from "onnxruntime-node";']],
+    good: [["packages/model/src/engine/a.ts", 'import * as ort from "onnxruntime-node";']],
   },
   {
     rule: imports.noDeadFiles,

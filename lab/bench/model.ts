@@ -6,7 +6,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { type BuiltModel, newSearch, type Precision, prepareModel } from "@florence/model";
-import { DecodeBatch, PromptModel, VisionModel } from "@florence/model/onnx";
+import { DecodeBatch, PromptModel, VisionModel } from "@florence/model/inference";
 import { buildApart } from "./build-apart.ts";
 
 const { values, positionals } = parseArgs({

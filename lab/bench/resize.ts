@@ -4,7 +4,7 @@
  */
 import { cpus } from "node:os";
 import sharp from "sharp";
-import { resizeBicubic, type Size } from "../../packages/model/src/resize.ts";
+import { resizeBicubic, type Size } from "../../packages/model/src/image/resize.ts";
 
 const rounds = Number(process.argv[2] ?? 30);
 const size = 768;
@@ -16,8 +16,8 @@ const sources: Size[] = [
   { width: 768, height: 768 },
 ];
 
-/** A smooth picture with some noise: what the pixels are changes no timing here. */
-function picture({ width, height }: Size): Uint8Array {
+/** A smooth image with some noise: what the pixels are changes no timing here. */
+function image({ width, height }: Size): Uint8Array {
   let state = 1;
   return new Uint8Array(width * height * 3).map((_, index) => {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
@@ -37,7 +37,7 @@ function summary(milliseconds: number[]): { p50: number; text: string } {
 sharp.concurrency(1);
 console.log(`${cpus()[0]?.model}, node ${process.version}, ${rounds} rounds; ms as least / p50 / p90`);
 for (const from of sources) {
-  const rgb = picture(from);
+  const rgb = image(from);
   const ours: number[] = [];
   const theirs: number[] = [];
   for (let round = -3; round < rounds; round++) {

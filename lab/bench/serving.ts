@@ -1,6 +1,6 @@
 // What reuse and batching are worth, as ratios from one run:
 //   node lab/bench/serving.ts [CHECKPOINT] [--precision P] [--tokens 24]
-// The same processes answer the same questions twice: as they are, and with reuse and batching switched off. Off means that no picture
+// The same processes answer the same questions twice: as they are, and with reuse and batching switched off. Off means that no image
 // comes twice (each differs in one pixel, so each is encoded), one task a call, and a decoder that takes one call at a time.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -36,7 +36,7 @@ try {
   });
   const on = await withServer(folder, {}, async (url) => ({
     eight: await timed(() => ask(url, 1, tasks)),
-    // Four times each of eight pictures, all at once.
+    // Four times each of eight images, all at once.
     many: await timed(() =>
       Promise.all(Array.from({ length: 32 }, (_, i) => ask(url, 100 + (i % 8), [tasks[i % tasks.length] as string]))),
     ),
@@ -55,10 +55,10 @@ try {
   );
   console.log("| | on, s | off, s | ratio |\n| --- | --- | --- | --- |");
   console.log(
-    `| 8 tasks on one picture | ${on.eight.toFixed(2)} | ${off.eight.toFixed(2)} | ${(off.eight / on.eight).toFixed(1)} |`,
+    `| 8 tasks on one image | ${on.eight.toFixed(2)} | ${off.eight.toFixed(2)} | ${(off.eight / on.eight).toFixed(1)} |`,
   );
   console.log(
-    `| 32 requests over 8 pictures | ${on.many.toFixed(2)} | ${off.many.toFixed(2)} | ${(off.many / on.many).toFixed(1)} |`,
+    `| 32 requests over 8 images | ${on.many.toFixed(2)} | ${off.many.toFixed(2)} | ${(off.many / on.many).toFixed(1)} |`,
   );
 } finally {
   rmSync(work, { recursive: true, force: true });
@@ -85,14 +85,14 @@ async function ask(url: string, seed: number, names: readonly string[]): Promise
   const response = await fetch(`${url}/v1/annotate?${list}&${query}`, {
     method: "POST",
     headers: { "content-type": "image/png" },
-    body: await picture(seed),
+    body: await image(seed),
   });
   const { results } = (await response.json()) as { results?: { error?: unknown }[] };
   if (!response.ok || results?.some((r) => r.error)) throw new Error(`the server answered ${response.status}`);
 }
 
-/** A picture that no other seed gives. */
-async function picture(seed: number): Promise<Uint8Array<ArrayBuffer>> {
+/** An image that no other seed gives. */
+async function image(seed: number): Promise<Uint8Array<ArrayBuffer>> {
   const rgb = Buffer.alloc(320 * 240 * 3, 90);
   for (let i = 0; i < 3000; i++) rgb[(i * 7919 * (1 + (seed % 13))) % rgb.length] = (i * 31) % 256;
   rgb.writeUInt32LE(seed, 0);

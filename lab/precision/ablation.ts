@@ -6,18 +6,16 @@ import { availableParallelism, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildInto, openCheckpoint, prepareModel } from "@florence/model";
-import { verifyVariant } from "@florence/model/onnx";
+import { verifyVariant } from "@florence/model/inference";
 
 const here = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 const [checkpoint = here("models/florence-2-drawn"), goldens = here("test/fixtures/drawn/goldens.json")] =
   process.argv.slice(2);
-const cases: { picture: string; task: string; input: string | null }[] = JSON.parse(
-  readFileSync(goldens, "utf8"),
-).cases;
-const names = [...new Set(cases.map((c) => c.picture))];
-const pictures = names.map((name) => readFileSync(join(dirname(goldens), name)));
+const cases: { image: string; task: string; input: string | null }[] = JSON.parse(readFileSync(goldens, "utf8")).cases;
+const names = [...new Set(cases.map((c) => c.image))];
+const images = names.map((name) => readFileSync(join(dirname(goldens), name)));
 const requests = names.map((name) =>
-  cases.filter((c) => c.picture === name).map(({ task, input }) => ({ task, input: input ?? undefined })),
+  cases.filter((c) => c.image === name).map(({ task, input }) => ({ task, input: input ?? undefined })),
 );
 
 const decoder = "language_model\\.decoder\\.layers\\.\\d+\\.";
@@ -48,7 +46,7 @@ try {
     const folder = join(work, "variant");
     const manifest = await buildInto(folder, openCheckpoint(checkpoint), "int8", { keep });
     const v = await verifyVariant({ folder, manifest }, reference, {
-      pictures,
+      images,
       requests,
       threads: availableParallelism(),
     });

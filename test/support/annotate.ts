@@ -30,41 +30,40 @@ async function read(response: Response): Promise<Answer> {
   return { ...((await response.json()) as object), status: response.status } as Answer;
 }
 
-/** POST /v1/annotate as JSON with the picture inside. */
+/** POST /v1/annotate as JSON with the image inside. */
 export async function annotateJson(
   url: string,
-  picture: Uint8Array,
+  image: Uint8Array,
   tasks: readonly TaskRequest[],
   options = {},
 ): Promise<Answer> {
-  const image = { data: Buffer.from(picture).toString("base64") };
-  const body = JSON.stringify({ image, tasks, options });
+  const body = JSON.stringify({ image: { data: Buffer.from(image).toString("base64") }, tasks, options });
   return read(
     await fetch(`${url}/v1/annotate`, { method: "POST", headers: { "content-type": "application/json" }, body }),
   );
 }
 
-/** POST /v1/annotate with the picture as the body. */
+/** POST /v1/annotate with the image as the body. */
 export async function annotateRaw(
   url: string,
-  picture: Uint8Array<ArrayBuffer>,
+  image: Uint8Array<ArrayBuffer>,
   query: string,
   type = "image/png",
 ): Promise<Answer> {
   return read(
-    await fetch(`${url}/v1/annotate?${query}`, { method: "POST", headers: { "content-type": type }, body: picture }),
+    await fetch(`${url}/v1/annotate?${query}`, { method: "POST", headers: { "content-type": type }, body: image }),
   );
 }
 
 /** POST /v1/annotate as a form. */
 export async function annotateForm(
   url: string,
-  picture: Uint8Array<ArrayBuffer>,
+  image: Uint8Array<ArrayBuffer>,
   tasks: readonly TaskRequest[],
   options = {},
 ): Promise<Answer> {
   const form = new FormData();
-  form.set("image", new Blob([picture]));
+  form.set("image", new Blob([image]));
   form.set("tasks", JSON.stringify(tasks));
   form.set("options", JSON.stringify(options));
   return read(await fetch(`${url}/v1/annotate`, { method: "POST", body: form }));

@@ -2,10 +2,10 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Member, startTopology, type Topology } from "@florence/cli/topology";
+import { createClient } from "@florence/grpc";
 import { findOrGetNatsServer, type NatsServer, startNatsServer } from "@florence/nats-server";
 import { Decoder } from "@florence/proto/decoder";
 import { Encoder } from "@florence/proto/encoder";
-import { createClient } from "@florence/service";
 import sharp from "sharp";
 import { root } from "./services.ts";
 
@@ -17,7 +17,7 @@ if (typeof natsBinary !== "string") process.stderr.write(`skipped, no nats-serve
 export interface Cluster extends Topology {
   readonly nats: NatsServer | undefined;
   readonly urls: readonly string[];
-  /** Pictures that went through a vision graph, over all encoders and their restarts. */
+  /** Images that went through a vision graph, over all encoders and their restarts. */
   encodings(): Promise<number>;
   /** Kills an encoder; what it had encoded still counts. */
   killEncoder(index: number): Promise<void>;
@@ -56,7 +56,7 @@ export async function startCluster({
   // A channel of its own for each question: one to a process that was just started again would still be backing off.
   const encodingsOf = async ({ address }: Member) => {
     using client = createClient(Encoder, address);
-    return Number((await client.getEncoderModel({}, { deadlineMs: 5_000 })).picturesEncoded);
+    return Number((await client.getEncoderModel({}, { deadlineMs: 5_000 })).imagesEncoded);
   };
   const heldBy = async ({ address }: Member) => {
     using client = createClient(Decoder, address);
@@ -89,8 +89,8 @@ export async function startCluster({
   };
 }
 
-/** A picture that no other seed gives: a coloured ground with a rectangle. */
-export async function drawPicture(seed: number): Promise<Uint8Array<ArrayBuffer>> {
+/** An image that no other seed gives: a coloured ground with a rectangle. */
+export async function drawImage(seed: number): Promise<Uint8Array<ArrayBuffer>> {
   const color = (n: number) => ({ r: (n * 97) % 256, g: (n * 57) % 256, b: (n * 31) % 256 });
   const box = await sharp({
     create: { width: 40 + (seed % 60), height: 50, channels: 3, background: color(seed + 90) },

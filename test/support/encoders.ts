@@ -10,11 +10,12 @@ import {
   RemoteAliases,
   TieredStore,
 } from "@florence/embeddings/nats";
-import { type EncoderOptions, readEncoderConfig, startEncoder } from "@florence/encoder";
+import { type EncoderOptions, encoderConfig, startEncoder } from "@florence/encoder";
+import { createClient } from "@florence/grpc";
 import { type BuiltModel, prepareModel } from "@florence/model";
 import type { NatsServer } from "@florence/nats-server";
 import { type EncodeResponse, Encoder } from "@florence/proto/encoder";
-import { createClient } from "@florence/service";
+import { readConfig } from "@florence/service";
 import { root } from "./services.ts";
 
 const MiB = 1024 * 1024;
@@ -58,7 +59,7 @@ export async function startClusterEncoder(nats: Pick<NatsServer, "url">, options
   const store = resources.use(new TieredStore({ memory, remote }));
   const remoteAliases = resources.use(await RemoteAliases.open(link, { readMsMax: natsMsMax }));
   const leases = resources.use(await Leases.open(link, { acquireMsMax: natsMsMax }));
-  const config = readEncoderConfig({ FLORENCE_LOG_LEVEL: "silent", FLORENCE_ENCODER_THREADS: "1", ...env });
+  const config = readConfig({ FLORENCE_LOG_LEVEL: "silent", FLORENCE_ENCODER_THREADS: "1", ...env }, encoderConfig);
   const encoder = resources.use(await startEncoder(config, { ...rest, store, leases, remoteAliases }));
   const client = resources.use(createClient(Encoder, encoder.address));
   const running = resources.move();
@@ -69,12 +70,12 @@ export async function startClusterEncoder(nats: Pick<NatsServer, "url">, options
     leases,
     /** Stops serving, as a process does that is told to end. */
     stop: () => encoder[Symbol.asyncDispose](),
-    encoded: async () => Number((await client.getEncoderModel({})).picturesEncoded),
+    encoded: async () => Number((await client.getEncoderModel({})).imagesEncoded),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }
 
-/** Pictures that went through the model of any of them. */
+/** Images that went through the model of any of them. */
 export async function encodedBy(encoders: readonly Pick<ClusterEncoder, "encoded">[]): Promise<number> {
   const counts = await Promise.all(encoders.map((encoder) => encoder.encoded()));
   return counts.reduce((sum, count) => sum + count, 0);

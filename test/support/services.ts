@@ -2,14 +2,15 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { readDecoderConfig, startDecoder } from "@florence/decoder";
+import { decoderConfig, startDecoder } from "@florence/decoder";
 import { MemoryStore } from "@florence/embeddings";
-import { readEncoderConfig, startEncoder } from "@florence/encoder";
-import { readGatewayConfig, startGateway } from "@florence/gateway";
+import { encoderConfig, startEncoder } from "@florence/encoder";
+import { gatewayConfig, startGateway } from "@florence/gateway";
+import { createClient } from "@florence/grpc";
 import { prepareModel } from "@florence/model";
 import { Decoder } from "@florence/proto/decoder";
 import { Encoder } from "@florence/proto/encoder";
-import { createClient } from "@florence/service";
+import { readConfig } from "@florence/service";
 
 export const root = fileURLToPath(new URL("../../", import.meta.url));
 export const fixture = (path: string): Buffer<ArrayBuffer> => readFileSync(join(root, "test/fixtures", path));
@@ -17,7 +18,7 @@ export const fixture = (path: string): Buffer<ArrayBuffer> => readFileSync(join(
 export interface TestServices extends AsyncDisposable {
   /** http://127.0.0.1:port of the gateway. */
   readonly url: string;
-  /** Pictures that went through the vision graph since the start. */
+  /** Images that went through the vision graph since the start. */
   encodings(): Promise<number>;
   /** Sequences and KV bytes that the decoder holds now. */
   usage(): Promise<{ sequences: number; kvBytes: number }>;
@@ -31,16 +32,16 @@ export async function startServices(modelFolder: string, env: Record<string, str
   const model = await prepareModel(join(root, modelFolder), { cacheFolder });
   const settings = { FLORENCE_LOG_LEVEL: "fatal", ...env };
   const store = resources.use(new MemoryStore({ bytesMax: 64 * 1024 * 1024, ttlMs: 600_000 }));
-  const encoder = resources.use(await startEncoder(readEncoderConfig(settings), { model, store }));
-  const decoder = resources.use(await startDecoder(readDecoderConfig(settings), { model, store }));
+  const encoder = resources.use(await startEncoder(readConfig(settings, encoderConfig), { model, store }));
+  const decoder = resources.use(await startDecoder(readConfig(settings, decoderConfig), { model, store }));
   const addresses = { PORT: "0", FLORENCE_ENCODER: encoder.address, FLORENCE_DECODER: decoder.address };
-  const gateway = resources.use(await startGateway(readGatewayConfig({ ...settings, ...addresses })));
+  const gateway = resources.use(await startGateway(readConfig({ ...settings, ...addresses }, gatewayConfig)));
   const encoderClient = resources.use(createClient(Encoder, encoder.address));
   resources.use(createClient(Decoder, decoder.address));
   const held = resources.move();
   return {
     url: gateway.url,
-    encodings: async () => Number((await encoderClient.getEncoderModel({})).picturesEncoded),
+    encodings: async () => Number((await encoderClient.getEncoderModel({})).imagesEncoded),
     usage: () => decoder.usage(),
     [Symbol.asyncDispose]: () => held.disposeAsync(),
   };

@@ -3,20 +3,25 @@ import { importsOf, isTest, isTypeScript, packageOf, type Rule, resolveRelative,
 const everything = [/^@florence\//];
 const model = /^@florence\/model(\/|$)/;
 const proto = /^@florence\/proto\//;
-const embeddings = /^@florence\/embeddings$/;
+const embeddings = /^@florence\/embeddings(\/nats)?$/;
 const service = /^@florence\/service(\/|$)/;
-const services = /^@florence\/(?!cli|playground|lab)/;
+const [grpc, worker, node] = [/^@florence\/grpc$/, /^@florence\/worker(\/server)?$/, /^@florence\/node$/];
+const products = /^@florence\/(?!cli|playground|lab)/;
+const tools = /^@florence\/nats-server(\/testing)?$/;
 
 // Who may import which of our packages. What is absent is forbidden: the arrows point one way.
 const table: [folder: RegExp, allowed: RegExp[]][] = [
   [/^proto$/, []],
-  [/^packages\/model$/, []],
-  [/^packages\/embeddings$/, []],
-  [/^packages\/service$/, [proto]],
+  [/^packages\/service$/, []],
+  [/^packages\/model$/, [service]],
+  [/^packages\/embeddings$/, [service]],
+  [/^packages\/(worker|node)$/, [service]],
+  [/^packages\/grpc$/, [proto, service]],
   // The gateway carries no native runtime, so only the pure parts of the model are open to it.
-  [/^services\/gateway$/, [proto, /^@florence\/model\/(tasks|answers)$/, embeddings, service]],
-  [/^services\/(encoder|decoder)$/, [proto, model, embeddings, /^@florence\/embeddings\/nats$/, service]],
-  [/^apps\/[^/]+$/, [services]],
+  [/^services\/gateway$/, [proto, /^@florence\/model\/(tasks|answers)$/, service, grpc, node]],
+  [/^services\/(encoder|decoder)$/, [proto, model, embeddings, service, grpc, worker, node]],
+  [/^tools\/[^/]+$/, []],
+  [/^apps\/[^/]+$/, [products]],
   [/^lab$/, everything],
   [/^$/, everything],
 ];
@@ -25,7 +30,8 @@ const table: [folder: RegExp, allowed: RegExp[]][] = [
 export const importsFollowTheTable: Rule = (files) =>
   files.flatMap(({ path, text }) => {
     if (!isTypeScript(path)) return [];
-    const allowed = table.find(([folder]) => folder.test(packageOf(path)))?.[1] ?? [];
+    const own = table.find(([folder]) => folder.test(packageOf(path)))?.[1] ?? [];
+    const allowed = isTest(path) ? [...own, tools] : own;
     return importsOf(text)
       .filter((name) => name.startsWith("@florence/") && !allowed.some((pattern) => pattern.test(name)))
       .map((name) => `${path}: may not import ${name}`);
@@ -44,11 +50,11 @@ export const relativeImportsStayHome: Rule = (files) =>
 /** One folder knows the ONNX runtime, so that another runtime is another folder and not a hunt. */
 export const oneFolderKnowsTheRuntime: Rule = (files) =>
   files.flatMap(({ path, text }) => {
-    const home = path.startsWith("packages/model/src/onnx/") || path.startsWith("lab/");
+    const home = path.startsWith("packages/model/src/engine/") || path.startsWith("lab/");
     if (!isTypeScript(path) || home) return [];
     return importsOf(text)
       .filter((name) => /^onnxruntime-/.test(name))
-      .map((name) => `${path}: only packages/model/src/onnx may import ${name}`);
+      .map((name) => `${path}: only packages/model/src/engine may import ${name}`);
   });
 
 /** Every source file is reachable from an export, a bin, a main or a test; the rest is dead. */
@@ -70,7 +76,7 @@ export const noDeadFiles: Rule = (files) => {
     for (const name of next) open.push(resolveRelative(path, name));
   }
   return [...texts.keys()]
-    .filter((path) => /^(packages|services|apps)\/[^/]+\/src\//.test(path) && !reached.has(path))
+    .filter((path) => /^(packages|services|apps|tools)\/[^/]+\/src\//.test(path) && !reached.has(path))
     .map((path) => `${path}: nothing imports it`);
 };
 

@@ -55,5 +55,5 @@ export function resolveRelative(from: string, specifier: string): string {
 
 /** The workspace package that a path belongs to; "" is the root package. */
 export function packageOf(path: string): string {
-  return /^(?:proto|lab|(?:packages|services|apps)\/[^/]+)(?=\/)/.exec(path)?.[0] ?? "";
+  return /^(?:proto|lab|(?:packages|services|apps|tools)\/[^/]+)(?=\/)/.exec(path)?.[0] ?? "";
 }

@@ -39,7 +39,7 @@ export const documentsHaveTitles: Rule = (files) =>
     .filter(({ path, text }) => path.endsWith(".md") && !/^# \S/.test(text))
     .map(({ path }) => `${path}: does not start with a title`);
 
-/** A relative link or picture in Markdown leads to a file or folder. `paths` are all files there are. */
+/** A relative link or image in Markdown leads to a file or folder. `paths` are all files there are. */
 export const linksResolve =
   (paths: ReadonlySet<string>): Rule =>
   (files) => {

@@ -3,7 +3,7 @@ import sharp from "sharp";
 export type Color = readonly [red: number, green: number, blue: number];
 export type Point = readonly [x: number, y: number];
 
-/** A picture that can be drawn on. */
+/** An image that can be drawn on. */
 export class Canvas {
   readonly width: number;
   readonly height: number;

@@ -36,12 +36,12 @@ export interface Answer {
 /** POST /v1/annotate. Throws a Fault when the call as a whole fails. */
 export async function annotate(
   server: string,
-  picture: Uint8Array<ArrayBuffer>,
+  image: Uint8Array<ArrayBuffer>,
   tasks: readonly TaskRequest[],
   options: object,
 ): Promise<Answer> {
   const form = new FormData();
-  form.set("image", new Blob([picture]));
+  form.set("image", new Blob([image]));
   form.set("tasks", JSON.stringify(tasks));
   form.set("options", JSON.stringify({ ...options, details: true }));
   let response: Response;

@@ -2,10 +2,11 @@ import { accessSync, constants, mkdirSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type DecoderConfig, decoderConfig, readDecoderConfig } from "@florence/decoder";
-import { type EncoderConfig, encoderConfig, readEncoderConfig } from "@florence/encoder";
-import { type GatewayConfig, gatewayConfig, readGatewayConfig } from "@florence/gateway";
-import { type Config, flag, integer, readConfig, secret, text } from "@florence/service";
+import { type DecoderConfig, decoderConfig } from "@florence/decoder";
+import { type EncoderConfig, encoderConfig } from "@florence/encoder";
+import { type GatewayConfig, gatewayConfig } from "@florence/gateway";
+import { readEnvironment } from "@florence/node";
+import { type Config, flag, integer, secret, text } from "@florence/service";
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -108,11 +109,11 @@ const specs = [cliConfig, natsConfig, gatewayConfig, encoderConfig, decoderConfi
 export function readSettings(overrides: Env = {}, env: Env = process.env): Settings {
   const all = { ...env, ...overrides };
   return {
-    cli: readConfig(all, cliConfig, { alsoKnown: specs }),
-    nats: readConfig(all, natsConfig, { alsoKnown: specs }),
-    gateway: readGatewayConfig(all, specs),
-    encoder: readEncoderConfig(all, specs),
-    decoder: readDecoderConfig(all, specs),
+    cli: readEnvironment(all, cliConfig, specs),
+    nats: readEnvironment(all, natsConfig, specs),
+    gateway: readEnvironment(all, gatewayConfig, specs),
+    encoder: readEnvironment(all, encoderConfig, specs),
+    decoder: readEnvironment(all, decoderConfig, specs),
   };
 }
 

@@ -1,6 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
-import { decodePicture } from "@florence/model";
+import { decodeImage } from "@florence/model";
 import { Canvas, type Color, type Point } from "./canvas.ts";
 import type { Answer } from "./client.ts";
 
@@ -21,14 +21,9 @@ interface Drawn {
   readonly label: string;
 }
 
-/** Draws every region of an answer on its picture, with label and score, and writes a PNG. */
-export async function drawAnswer(
-  picture: Uint8Array,
-  answer: Answer,
-  file: string,
-  autoOrient: boolean,
-): Promise<void> {
-  const { width, height, rgb } = await decodePicture(picture, { autoOrient });
+/** Draws every region of an answer on its image, with label and score, and writes a PNG. */
+export async function drawAnswer(image: Uint8Array, answer: Answer, file: string, autoOrient: boolean): Promise<void> {
+  const { width, height, rgb } = await decodeImage(image, { autoOrient });
   const canvas = new Canvas(width, height, new Uint8Array(rgb));
   const unit = Math.max(width, height);
   const thickness = Math.max(2, unit / 300);

@@ -1,11 +1,11 @@
 import type { Answer, Result } from "./client.ts";
 import type { TaskArgument } from "./task-argument.ts";
 
-/** The JSON object of one picture. */
-export function pictureJson(picture: string, answer: Answer, tasks: readonly TaskArgument[]): object {
+/** The JSON object of one image. */
+export function imageJson(image: string, answer: Answer, tasks: readonly TaskArgument[]): object {
   const { name, precision, digest } = answer.model;
   return {
-    picture,
+    image,
     width: answer.image.width,
     height: answer.image.height,
     model: { name, precision, digest },
@@ -30,8 +30,8 @@ function resultJson(result: Result, { token, input }: TaskArgument): object {
 }
 
 /** The same for people. */
-export function pictureText(picture: string, answer: Answer): string {
-  const lines = [`${picture} (${answer.image.width} x ${answer.image.height})`];
+export function imageText(image: string, answer: Answer): string {
+  const lines = [`${image} (${answer.image.width} x ${answer.image.height})`];
   for (const result of answer.results) {
     if ("error" in result) {
       lines.push(`  ${result.task}: ${result.error.detail}`);

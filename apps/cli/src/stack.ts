@@ -2,7 +2,8 @@ import { startDecoder } from "@florence/decoder";
 import { startEncoder } from "@florence/encoder";
 import { startGateway } from "@florence/gateway";
 import type { BuiltModel } from "@florence/model";
-import { createLogger, type Logger } from "@florence/service";
+import { createLogger } from "@florence/node";
+import type { Logger } from "@florence/service";
 import type { Settings } from "./config.ts";
 import { openStores, type Stores } from "./stores.ts";
 

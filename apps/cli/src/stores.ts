@@ -1,6 +1,6 @@
 import { type EmbeddingStore, headerBytes, MemoryStore } from "@florence/embeddings";
 import { connectNats, Leases, NatsStore, RemoteAliases, TieredStore } from "@florence/embeddings/nats";
-import type { Manifest } from "@florence/model";
+import { encodingOf, type Manifest } from "@florence/model";
 import type { Logger } from "@florence/service";
 import type { NatsConfig } from "./config.ts";
 
@@ -44,11 +44,10 @@ export async function openStores(
       },
     }),
   );
-  const { imageTokens, text } = manifest.config;
   const onProblem = (problem: Error) => log.error({ err: problem }, "NATS cannot keep embeddings");
   const { ttlMs, bytesMax, replicas, readMsMax } = config;
   const remote = await NatsStore.open(link, {
-    valueBytesMax: headerBytes + imageTokens * text.hidden * Float32Array.BYTES_PER_ELEMENT,
+    valueBytesMax: headerBytes + encodingOf(manifest).bytes,
     ttlMs,
     bytesMax,
     replicas,

@@ -63,7 +63,7 @@ async function serve(...args: string[]) {
 }
 
 interface GoldenCase {
-  readonly picture: string;
+  readonly image: string;
   readonly task: string;
   readonly input: string | null;
   readonly promptIds: number[];
@@ -85,12 +85,12 @@ describe("florence run", () => {
     ["odd-windows", "original"],
     ["even-windows", "native"],
     ["even-windows", "original"],
-  ])("prints the goldens of %s in the %s layout as JSON, one object a picture", async (fixture, layout) => {
+  ])("prints the goldens of %s in the %s layout as JSON, one object an image", async (fixture, layout) => {
     const cases = goldens(fixture);
-    const pictures = [...new Set(cases.map((c) => c.picture))];
-    const asked = cases.filter((c) => c.picture === pictures[0]);
+    const images = [...new Set(cases.map((c) => c.image))];
+    const asked = cases.filter((c) => c.image === images[0]);
     const tasks = asked.flatMap(({ task, input }) => ["--task", input === null ? task : `${task}=${input}`]);
-    const files = pictures.map((p) => join("test/fixtures", fixture, p));
+    const files = images.map((p) => join("test/fixtures", fixture, p));
     const flags = [
       "--beams",
       "3",
@@ -107,13 +107,13 @@ describe("florence run", () => {
       .trimEnd()
       .split("\n")
       .map((line) => JSON.parse(line));
-    expect(lines.map((line) => line.picture)).toEqual(files);
+    expect(lines.map((line) => line.image)).toEqual(files);
     for (const [p, line] of lines.entries()) {
-      expect(Object.keys(line)).toEqual(["picture", "width", "height", "model", "results"]);
+      expect(Object.keys(line)).toEqual(["image", "width", "height", "model", "results"]);
       expect(Object.keys(line.model)).toEqual(["name", "precision", "digest"]);
       for (const [i, result] of line.results.entries()) {
         const { task, input } = asked[i] as GoldenCase;
-        const golden = cases.filter((c) => c.picture === pictures[p]).find((c) => c.task === task && c.input === input);
+        const golden = cases.filter((c) => c.image === images[p]).find((c) => c.task === task && c.input === input);
         expect(Object.keys(result)).toEqual([
           "task",
           "token",
@@ -127,7 +127,7 @@ describe("florence run", () => {
           "finishReason",
         ]);
         expect({ token: result.token, input: result.input }).toEqual({ token: task, input });
-        if (!golden) continue; // a region in pixels of the first picture has other bins in the second
+        if (!golden) continue; // a region in pixels of the first image has other bins in the second
         const run = golden.runs.find((r) => r.beams === 3) as GoldenCase["runs"][number];
         expect(result).toMatchObject({ ids: run.ids, text: run.text, promptIds: golden.promptIds });
         expect(result.score).toBeCloseTo(run.score as number, 2);
@@ -173,7 +173,7 @@ describe("florence run", () => {
     expect(stderr).toContain("region_ocr");
   });
 
-  test("answers the other pictures when one cannot be read, and exits with 1", async () => {
+  test("answers the other images when one cannot be read, and exits with 1", async () => {
     const { code, stdout, stderr } = await florence(
       "run",
       "models/demo/shapes.png",
@@ -188,7 +188,7 @@ describe("florence run", () => {
       stdout
         .trimEnd()
         .split("\n")
-        .map((line) => JSON.parse(line).picture),
+        .map((line) => JSON.parse(line).image),
     ).toEqual(["models/demo/shapes.png", "models/demo/pair.png"]);
     expect(stderr).toContain("README.md");
   });

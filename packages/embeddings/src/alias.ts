@@ -1,7 +1,7 @@
 import { LRUCache } from "lru-cache";
 import { tenantSalt } from "./key.ts";
 
-/** What a picture file decodes to: the key of its embedding, and its size as answers refer to it, in pixels. */
+/** What an image file decodes to: the key of its embedding, and its size as answers refer to it, in pixels. */
 export interface Alias {
   readonly key: string;
   readonly width: number;

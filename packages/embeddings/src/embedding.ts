@@ -1,4 +1,4 @@
-/** The vision features of one picture. Treat it as read-only and never transfer its buffer: stores share it. */
+/** The vision features of one image. Treat it as read-only and never transfer its buffer: stores share it. */
 export interface Embedding {
   /** [image tokens, hidden size]. */
   readonly dims: readonly [number, number];

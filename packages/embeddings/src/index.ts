@@ -6,6 +6,7 @@ export {
   embeddingKey,
   embeddingKeyCharactersMax,
   embeddingKeyDtype,
+  embeddingKeyPrefix,
   isEmbeddingKey,
   type KeyParts,
   tenantSalt,

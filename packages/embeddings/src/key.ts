@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 /** How an embedding's numbers are stored. */
 export type EmbeddingDtype = "f32" | "f16";
 
-/** Everything that changes an embedding's value. Two pictures with equal parts have equal embeddings. */
+/** Everything that changes an embedding's value. Two images with equal parts have equal embeddings. */
 export interface KeyParts {
   /** sha-256 of the checkpoint's weights, hex. */
   weightsDigest: string;
@@ -26,11 +26,16 @@ const keyPattern = /^[0-9a-f]{16}\.[A-Za-z0-9_-]{1,32}\.(?:f32|f16)\.[0-9a-f]{64
  * key and as a file name. Throws a RangeError when a part does not have its form.
  */
 export function embeddingKey({ weightsDigest, preprocess, dtype, pixelsSha256, tenant }: KeyParts): string {
-  const parts = [weightsDigest.slice(0, 16), preprocess, dtype, pixelsSha256];
+  const parts = [preprocess, dtype, pixelsSha256];
   if (tenant) parts.push(tenantSalt(tenant));
-  const key = parts.join(".");
+  const key = `${embeddingKeyPrefix(weightsDigest)}${parts.join(".")}`;
   if (!isEmbeddingKey(key)) throw new RangeError(`These parts make no embedding key: ${JSON.stringify(key)}.`);
   return key;
+}
+
+/** How every key of a checkpoint begins. */
+export function embeddingKeyPrefix(weightsDigest: string): string {
+  return `${weightsDigest.slice(0, 16)}.`;
 }
 
 /** Tells whether a text, such as one that came over the network, has the form of an embedding key. */

@@ -1,4 +1,3 @@
-export { RegionStream } from "./answer-stream.ts";
 export {
   type ParsedAnswer,
   parseAnswer,
@@ -7,8 +6,10 @@ export {
   type Region,
   type Score,
   toAnswer,
-} from "./answers.ts";
-export { buildInto, graphFiles, writeManifest } from "./build/build.ts";
+} from "./answers/index.ts";
+export { RegionStream } from "./answers/stream.ts";
+export { type Checkpoint, openCheckpoint } from "./checkpoint/checkpoint.ts";
+export type { GenerationConfig, Layout, ModelConfig } from "./checkpoint/config.ts";
 export {
   type BuiltModel,
   type CacheEntry,
@@ -16,12 +17,19 @@ export {
   listCache,
   type PrepareOptions,
   prepareModel,
-} from "./build/cache.ts";
-export { buildVersion, type Manifest, manifestName, readManifest, type Verification } from "./build/manifest.ts";
-export { oneByOne, type Precision, precisions } from "./build/precision.ts";
-export type { BuildOptions } from "./build/weights-file.ts";
-export { type Checkpoint, openCheckpoint } from "./checkpoint/checkpoint.ts";
-export type { GenerationConfig, Layout, ModelConfig } from "./checkpoint/config.ts";
+} from "./compile/cache.ts";
+export { buildInto, graphFiles, writeManifest } from "./compile/compile.ts";
+export { buildVersion, type Manifest, manifestName, readManifest, type Verification } from "./compile/manifest.ts";
+export { type Precision, precisions } from "./compile/precision.ts";
+export type { BuildOptions } from "./compile/weights-file.ts";
+export {
+  activationBytes,
+  describeModel,
+  type Encoding,
+  encodingOf,
+  imagesPerCall,
+  type ModelDescription,
+} from "./encoding.ts";
 export { ModelError, type ModelErrorCode } from "./errors.ts";
 export { classify, Grammar } from "./generation/grammar.ts";
 export { newSearch } from "./generation/new-search.ts";
@@ -32,13 +40,12 @@ export {
   promptTokensMax,
   resolveOptions,
 } from "./generation/options.ts";
+export { scoreRegions } from "./generation/scores.ts";
 export type { Finished, FinishReason, Hypothesis, Search } from "./generation/search.ts";
-export { type DecodeOptions, decodePicture, imagePixelsMax, imageSideMax, type Picture } from "./image.ts";
-export { imageTypeOf } from "./image-type.ts";
-export { dequantize, type PictureSize, quantize } from "./locations.ts";
-export { type PreparedPicture, pictureDigest, preparePicture } from "./picture.ts";
-export { resizeBicubic } from "./resize.ts";
-export { scoreRegions } from "./scores.ts";
+export { type DecodeOptions, decodeImage, type Image, imagePixelsMax, imageSideMax } from "./image/decode.ts";
+export { imageDigest, type PreparedImage, prepareImage } from "./image/prepare.ts";
+export { resizeBicubic } from "./image/resize.ts";
+export { imageTypeOf } from "./image/type.ts";
 export {
   type AnswerKind,
   answerKey,
@@ -49,4 +56,5 @@ export {
   type TaskRow,
   tasks,
 } from "./tasks.ts";
-export { type Pieces, TextStream, Tokenizer } from "./tokenizer.ts";
+export { dequantize, type ImageSize, quantize } from "./text/locations.ts";
+export { type Pieces, TextStream, Tokenizer } from "./tokenizer/tokenizer.ts";

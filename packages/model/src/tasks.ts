@@ -1,6 +1,6 @@
 import { ModelError } from "./errors.ts";
-import { locationToken, type PictureSize, quantize } from "./locations.ts";
-import { strip } from "./python-text.ts";
+import { type ImageSize, locationToken, quantize } from "./text/locations.ts";
+import { strip } from "./text/python-text.ts";
 
 /** How an answer's text is read; the names are those of the reference's post-processor. */
 export type AnswerKind =
@@ -12,7 +12,7 @@ export type AnswerKind =
   | "polygons"
   | "description_with_bboxes_or_polygons";
 
-/** What a task takes beside the picture: nothing, a phrase, four location tokens, or any text as the whole prompt. */
+/** What a task takes beside the image: nothing, a phrase, four location tokens, or any text as the whole prompt. */
 export type TaskInput = "none" | "text" | "region" | "any";
 
 export interface TaskRow {
@@ -36,7 +36,7 @@ export const tasks: readonly TaskRow[] = [
     prompt: "What does the image describe?",
     input: "none",
     answer: "pure_text",
-    description: "One sentence about the picture.",
+    description: "One sentence about the image.",
   },
   {
     name: "detailed_caption",
@@ -44,7 +44,7 @@ export const tasks: readonly TaskRow[] = [
     prompt: "Describe in detail what is shown in the image.",
     input: "none",
     answer: "pure_text",
-    description: "A few sentences about the picture.",
+    description: "A few sentences about the image.",
   },
   {
     name: "more_detailed_caption",
@@ -52,7 +52,7 @@ export const tasks: readonly TaskRow[] = [
     prompt: "Describe with a paragraph what is shown in the image.",
     input: "none",
     answer: "pure_text",
-    description: "A paragraph about the picture.",
+    description: "A paragraph about the image.",
   },
   {
     name: "object_detection",
@@ -84,7 +84,7 @@ export const tasks: readonly TaskRow[] = [
     prompt: "What is the text in the image?",
     input: "none",
     answer: "pure_text",
-    description: "The text in the picture.",
+    description: "The text in the image.",
   },
   {
     name: "ocr_with_region",
@@ -211,7 +211,7 @@ function checkRegion(text: string): void {
   if (x1 > x2 || y1 > y2) throw new ModelError("region_invalid", "A region's x1 must not exceed x2, nor y1 exceed y2.");
 }
 
-/** A rectangle in pixels of the picture. */
+/** A rectangle in pixels of the image. */
 export interface PixelRegion {
   x1: number;
   y1: number;
@@ -219,14 +219,14 @@ export interface PixelRegion {
   y2: number;
 }
 
-/** A pixel rectangle as the four location tokens that a task takes. Throws region_invalid where it is inverted or leaves the picture. */
-export function regionToLocations({ x1, y1, x2, y2 }: PixelRegion, { width, height }: PictureSize): string {
+/** A pixel rectangle as the four location tokens that a task takes. Throws region_invalid where it is inverted or leaves the image. */
+export function regionToLocations({ x1, y1, x2, y2 }: PixelRegion, { width, height }: ImageSize): string {
   // Written so that NaN fails too.
   const inside = x1 >= 0 && x1 <= x2 && x2 <= width && y1 >= 0 && y1 <= y2 && y2 <= height;
   if (!inside)
     throw new ModelError(
       "region_invalid",
-      `The region (${x1}, ${y1}, ${x2}, ${y2}) does not lie in the picture of ${width} x ${height} pixels, with x1 <= x2 and y1 <= y2.`,
+      `The region (${x1}, ${y1}, ${x2}, ${y2}) does not lie in the image of ${width} x ${height} pixels, with x1 <= x2 and y1 <= y2.`,
     );
   const bins = [quantize(x1, width), quantize(y1, height), quantize(x2, width), quantize(y2, height)];
   return bins.map(locationToken).join("");

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { RegionStream } from "../src/answer-stream.ts";
-import { parseRegions, type Region } from "../src/answers.ts";
+import { parseRegions, type Region } from "../src/answers/index.ts";
+import { RegionStream } from "../src/answers/stream.ts";
 import { type AnswerKind, findTask } from "../src/tasks.ts";
 import { checkpoints, type Goldens, type ParseFixture, readFixture } from "./fixtures.ts";
 

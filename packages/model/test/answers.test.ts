@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { parseAnswer, parseRegions, toAnswer } from "../src/answers.ts";
+import { parseAnswer, parseRegions, toAnswer } from "../src/answers/index.ts";
 import { findTask } from "../src/tasks.ts";
 import { checkpoints, type Goldens, type ParseFixture, readFixture } from "./fixtures.ts";
 

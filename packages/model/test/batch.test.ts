@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Finished, newSearch } from "../src/index.ts";
-import { generate, type Sequence } from "../src/onnx/index.ts";
+import { generate, type Sequence } from "../src/inference/index.ts";
 import { fixtures, type LoadedModel, loadModel, readGoldens } from "./model-fixture.ts";
 import { random } from "./random.ts";
 
@@ -12,8 +12,8 @@ interface Asked {
 }
 
 describe.each(["fp32", "fp16", "int8", "int4"] as const)("in %s", (precision) => {
-  const picture = "scene-900001.png";
-  const prompts = readGoldens("drawn").filter((c) => c.picture === picture);
+  const image = "scene-900001.png";
+  const prompts = readGoldens("drawn").filter((c) => c.image === image);
   const asked: Asked[] = prompts.flatMap((c, i) =>
     [1, 3].map((beams) => ({ promptIds: c.promptIds, beams, maxNewTokens: 20 + 8 * (i % 5) })),
   );
@@ -30,7 +30,7 @@ describe.each(["fp32", "fp16", "int8", "int4"] as const)("in %s", (precision) =>
 
   beforeAll(async () => {
     model = await loadModel("models/florence-2-drawn", { rowsMax: 24, sequencesMax: 10 }, precision);
-    features = await model.encode(join(fixtures, "drawn", picture));
+    features = await model.encode(join(fixtures, "drawn", image));
     for (const a of asked) {
       const [finished] = await generate(
         model,
@@ -80,15 +80,15 @@ describe.each(["fp32", "fp16", "int8", "int4"] as const)("in %s", (precision) =>
   });
 });
 
-test("prompts of different lengths and pictures that share a padded call decode as they do alone", async () => {
+test("prompts of different lengths and images that share a padded call decode as they do alone", async () => {
   await using model = await loadModel("test/fixtures/even-windows/native");
   const cases = readGoldens("even-windows");
-  const pictures = [...new Set(cases.map((c) => c.picture))];
-  const images = await Promise.all(pictures.map((p) => model.encode(join(fixtures, "even-windows", p))));
+  const names = [...new Set(cases.map((c) => c.image))];
+  const images = await Promise.all(names.map((p) => model.encode(join(fixtures, "even-windows", p))));
   const some = cases.filter((_, i) => i % 4 === 0);
   const encoded = await model.prompts.encode(
     images,
-    some.map((c) => ({ ids: c.promptIds, image: pictures.indexOf(c.picture) })),
+    some.map((c) => ({ ids: c.promptIds, image: names.indexOf(c.image) })),
   );
   const places = new Map<Sequence, number>();
   for (const [i, c] of some.entries()) {
@@ -112,7 +112,7 @@ test("prompts of different lengths and pictures that share a padded call decode 
 test("a search that needs more candidates than the graph returns gets all logits, and the same answer", async () => {
   await using model = await loadModel("test/fixtures/odd-windows/native");
   const [first] = readGoldens("odd-windows");
-  const features = await model.encode(join(fixtures, "odd-windows", first?.picture as string));
+  const features = await model.encode(join(fixtures, "odd-windows", first?.image as string));
   // One token may never occur twice: after sixteen steps most of the sixteen best are banned.
   const settings = { numBeams: 5, maxNewTokens: 60, lengthPenalty: 1, noRepeatNgramSize: 1, earlyStopping: true };
   const [finished] = await generate(

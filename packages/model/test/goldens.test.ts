@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { parseAnswer, toAnswer } from "../src/answers.ts";
+import { parseAnswer, toAnswer } from "../src/answers/index.ts";
 import { findTask } from "../src/index.ts";
-import { generate } from "../src/onnx/index.ts";
+import { generate } from "../src/inference/index.ts";
 import {
   closestDecision,
   excess,
@@ -33,16 +33,16 @@ describe.each(checkpoints)("$folder", ({ folder, fixture }) => {
 
   beforeAll(async () => {
     model = await loadModel(folder);
-    for (const picture of new Set(cases.map((c) => c.picture)))
-      features.set(picture, await model.encode(join(fixtures, fixture, picture)));
+    for (const image of new Set(cases.map((c) => c.image)))
+      features.set(image, await model.encode(join(fixtures, fixture, image)));
   });
   afterAll(() => model[Symbol.asyncDispose]());
 
-  /** Answers all pairs of a picture in one batch. */
+  /** Answers all pairs of an image in one batch. */
   async function answers(asked: Pair[]) {
     const out = new Map<Pair, Awaited<ReturnType<typeof generate>>[number]>();
-    for (const [picture, embedding] of features) {
-      const here = asked.filter((c) => c.picture === picture);
+    for (const [image, embedding] of features) {
+      const here = asked.filter((c) => c.image === image);
       const requests = here.map((c) => ({ promptIds: c.promptIds, options: goldenOptions(c.run) }));
       const finished = await generate(model, embedding, requests, model.tokenizer.size);
       for (const [i, c] of here.entries()) out.set(c, finished[i] as (typeof finished)[number]);
@@ -52,7 +52,7 @@ describe.each(checkpoints)("$folder", ({ folder, fixture }) => {
 
   test("features equal the reference's", () => {
     for (const c of cases)
-      if (c.features) expect(excess(c.features, features.get(c.picture) as Float32Array)).toBeLessThan(1);
+      if (c.features) expect(excess(c.features, features.get(c.image) as Float32Array)).toBeLessThan(1);
   });
 
   test("greedy ids, log-probabilities and answers equal the reference's in every case", async () => {
@@ -60,7 +60,7 @@ describe.each(checkpoints)("$folder", ({ folder, fixture }) => {
     for (const [c, finished] of await answers(asked)) {
       // A decision closer than float32 noise may fall the other way on another processor (test/fixtures/README.md).
       if ((c.run.minMargin as number) < 1e-4 && finished.ids.join() !== c.run.ids.join()) continue;
-      expect(finished.ids, `${c.picture} ${c.task}`).toEqual(c.run.ids);
+      expect(finished.ids, `${c.image} ${c.task}`).toEqual(c.run.ids);
       for (const [i, p] of c.run.tokenLogProbs.entries())
         expect(Math.abs((finished.logProbs[i] as number) - p)).toBeLessThan(2e-3);
       const row = findTask(c.task);
@@ -76,12 +76,12 @@ describe.each(checkpoints)("$folder", ({ folder, fixture }) => {
     const asked = pairs(cases, 3);
     const ties: string[] = [];
     for (const [c, finished] of await answers(asked)) {
-      const name = `${c.picture} ${c.task}`;
+      const name = `${c.image} ${c.task}`;
       if (finished.ids.join() !== c.run.ids.join()) {
         // Another answer counts only where its score is the same or a decision of the search was closer than float32 noise.
         const sameScore = Math.abs(finished.score - (c.run.score as number)) < 1e-4;
         if (!sameScore)
-          expect(await closestDecision(model, features.get(c.picture) as Float32Array, c, c.run), name).toBeLessThan(
+          expect(await closestDecision(model, features.get(c.image) as Float32Array, c, c.run), name).toBeLessThan(
             1e-5,
           );
         ties.push(name);

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { classify, findTask, type GenerationOptions, Grammar, parseAnswer, tasks } from "../src/index.ts";
-import { generate } from "../src/onnx/index.ts";
+import { generate } from "../src/inference/index.ts";
 import { fixtures, type LoadedModel, loadModel, readGoldens } from "./model-fixture.ts";
 
 const size = { width: 200, height: 120 };
@@ -38,8 +38,8 @@ describe.each(["odd-windows/native", "even-windows/original"])("%s, random weigh
     let constrained = 0;
     let free = 0;
     let freeWellFormed = 0;
-    for (const picture of new Set(cases.map((c) => c.picture))) {
-      const features = await model.encode(join(fixtures, fixture, picture));
+    for (const image of new Set(cases.map((c) => c.image))) {
+      const features = await model.encode(join(fixtures, fixture, image));
       const requests = located.flatMap((row) => {
         const promptIds = cases.find((c) => c.task === row.token)?.promptIds as number[];
         return [2, 5, 7, 9, 10, 13, 14, 19, 24, 33, 40].flatMap((maxNewTokens) =>
@@ -83,9 +83,9 @@ describe.each(["odd-windows/native", "even-windows/original"])("%s, random weigh
 test("the trained checkpoint's well-formed answers are the same with the rule and without", async () => {
   await using model = await loadModel("models/florence-2-drawn");
   const classes = classify(model.tokenizer, model.manifest.config.text.eos, model.manifest.config.text.bos);
-  const picture = "scene-900006.png";
-  const cases = readGoldens("drawn").filter((c) => c.picture === picture && findTask(c.task).answer !== "pure_text");
-  const features = await model.encode(join(fixtures, "drawn", picture));
+  const image = "scene-900006.png";
+  const cases = readGoldens("drawn").filter((c) => c.image === image && findTask(c.task).answer !== "pure_text");
+  const features = await model.encode(join(fixtures, "drawn", image));
   const options: GenerationOptions = {
     maxNewTokens: 200,
     numBeams: 1,

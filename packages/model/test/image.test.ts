@@ -3,11 +3,11 @@ import { readFileSync } from "node:fs";
 import sharp from "sharp";
 import { describe, expect, test } from "vitest";
 import { ModelError } from "../src/errors.ts";
-import { decodePicture } from "../src/image.ts";
-import { pictureDigest, preparePicture } from "../src/picture.ts";
+import { decodeImage } from "../src/image/decode.ts";
+import { imageDigest, prepareImage } from "../src/image/prepare.ts";
 
-const pictures = new URL("../../../test/fixtures/pictures/", import.meta.url);
-const read = (file: string) => readFileSync(new URL(file, pictures));
+const images = new URL("../../../test/fixtures/images/", import.meta.url);
+const read = (file: string) => readFileSync(new URL(file, images));
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
 interface Case {
@@ -20,11 +20,11 @@ const { cases } = JSON.parse(read("resize.json").toString()) as { cases: Case[] 
 
 const asStored = { autoOrient: false };
 const smooth = read("smooth-200x120.png");
-const decodedSmooth = await decodePicture(smooth, asStored);
+const decodedSmooth = await decodeImage(smooth, asStored);
 
 const codeOf = async (bytes: Uint8Array, options: { autoOrient: boolean; pixelsMax?: number } = asStored) => {
   try {
-    await decodePicture(bytes, options);
+    await decodeImage(bytes, options);
     return "decoded";
   } catch (error) {
     if (error instanceof ModelError) return error.code;
@@ -33,7 +33,7 @@ const codeOf = async (bytes: Uint8Array, options: { autoOrient: boolean; pixelsM
 };
 
 test.each(cases)("$file decodes to the same RGB rows as in Pillow", async (row) => {
-  const { width, height, rgb } = await decodePicture(read(row.file), asStored);
+  const { width, height, rgb } = await decodeImage(read(row.file), asStored);
   expect({ width, height }).toEqual({ width: row.width, height: row.height });
   expect(sha256(rgb)).toBe(row.decodedSha256);
 });
@@ -45,7 +45,7 @@ describe("colours", () => {
     // Writing converts to P3. What the file stores is what must come out, not what the profile would make of it.
     const stored = await sharp(profiled, { ignoreIcc: true }).removeAlpha().raw().toBuffer();
     const managed = await sharp(profiled).removeAlpha().raw().toBuffer();
-    const { rgb } = await decodePicture(profiled, asStored);
+    const { rgb } = await decodeImage(profiled, asStored);
     expect(sha256(rgb)).toBe(sha256(stored));
     expect(sha256(rgb)).not.toBe(sha256(managed));
   });
@@ -53,9 +53,7 @@ describe("colours", () => {
   test("a grey profile does not shift them", async () => {
     const grey = read("gray-90x60.png");
     const profiled = await sharp(grey).toColourspace("b-w").png().withMetadata().toBuffer();
-    expect(sha256((await decodePicture(profiled, asStored)).rgb)).toBe(
-      sha256((await decodePicture(grey, asStored)).rgb),
-    );
+    expect(sha256((await decodeImage(profiled, asStored)).rgb)).toBe(sha256((await decodeImage(grey, asStored)).rgb));
   });
 
   test("a CMYK JPEG is read without a profile, as Pillow does", async () => {
@@ -66,7 +64,7 @@ describe("colours", () => {
         "CaH/2Q==",
       "base64",
     );
-    const { width, height, rgb } = await decodePicture(cmyk, asStored);
+    const { width, height, rgb } = await decodeImage(cmyk, asStored);
     expect([width, height, rgb.length]).toEqual([8, 8, 192]);
     expect(new Set(Array.from({ length: 64 }, (_, i) => rgb.subarray(i * 3, i * 3 + 3).join()))).toEqual(
       new Set(["197,44,125"]),
@@ -82,7 +80,7 @@ describe("colours", () => {
     const raw = { width: 60, height: 40, channels };
     const png = await sharp(values, { raw }).toColourspace(space).png().toBuffer();
     expect((await sharp(png).metadata()).depth).toBe("ushort");
-    const { rgb } = await decodePicture(png, asStored);
+    const { rgb } = await decodeImage(png, asStored);
     const expected = new Uint8Array(60 * 40 * 3).map((_, index) => {
       const channel = channels === 1 ? 0 : index % 3;
       return (values[Math.floor(index / 3) * channels + channel] as number) >> 8;
@@ -95,7 +93,7 @@ describe("colours", () => {
     const png = await sharp(new Uint8Array([10, 20, 30, 0, 40, 50, 60, 128]), { raw })
       .png()
       .toBuffer();
-    expect([...(await decodePicture(png, asStored)).rgb]).toEqual([10, 20, 30, 40, 50, 60]);
+    expect([...(await decodeImage(png, asStored)).rgb]).toEqual([10, 20, 30, 40, 50, 60]);
   });
 
   test.each(["gif", "webp"] as const)("an animated %s gives its first frame", async (type) => {
@@ -104,26 +102,26 @@ describe("colours", () => {
     const frames = new Uint8Array([...frame([200, 40, 80]), ...frame([0, 0, 255])]);
     const animated = await sharp(frames, { raw }).toFormat(type, { lossless: true }).toBuffer();
     expect((await sharp(animated).metadata()).pages).toBe(2);
-    const { width, height, rgb } = await decodePicture(animated, asStored);
+    const { width, height, rgb } = await decodeImage(animated, asStored);
     expect([width, height]).toEqual([8, 8]);
     expect([...rgb]).toEqual(frame([200, 40, 80]));
   });
 });
 
 describe("orientation", () => {
-  test("a picture is turned upright when asked", async () => {
-    const stored = await decodePicture(read("jpeg-exif6.jpg"), asStored);
-    const upright = await decodePicture(read("jpeg-exif6.jpg"), { autoOrient: true });
+  test("an image is turned upright when asked", async () => {
+    const stored = await decodeImage(read("jpeg-exif6.jpg"), asStored);
+    const upright = await decodeImage(read("jpeg-exif6.jpg"), { autoOrient: true });
     expect([upright.width, upright.height]).toEqual([stored.height, stored.width]);
     // Orientation 6: the first stored row is the right-hand column, from the top.
-    const pixel = (picture: typeof stored, x: number, y: number) => [
-      ...picture.rgb.subarray((y * picture.width + x) * 3, (y * picture.width + x) * 3 + 3),
+    const pixel = (image: typeof stored, x: number, y: number) => [
+      ...image.rgb.subarray((y * image.width + x) * 3, (y * image.width + x) * 3 + 3),
     ];
     for (const x of [0, 1, 60, 119]) expect(pixel(upright, upright.width - 1, x)).toEqual(pixel(stored, x, 0));
   });
 
-  test("a picture without EXIF data is the same either way", async () => {
-    expect((await decodePicture(smooth, { autoOrient: true })).rgb).toEqual(decodedSmooth.rgb);
+  test("an image without EXIF data is the same either way", async () => {
+    expect((await decodeImage(smooth, { autoOrient: true })).rgb).toEqual(decodedSmooth.rgb);
   });
 });
 
@@ -134,7 +132,7 @@ describe("what is refused", () => {
     ["PDF", "%PDF-1.7\n1 0 obj"],
     ["BMP", "BM\x46\0\0\0\0\0\0\0\x36\0\0\0"],
     ["TIFF", "II*\0\x08\0\0\0"],
-    ["plain text", "not a picture"],
+    ["plain text", "not an image"],
     ["one byte", "\xff"],
   ])("%s is no supported type", async (_, text) => {
     expect(await codeOf(Buffer.from(text, "latin1"))).toBe("image_type_unsupported");
@@ -179,7 +177,7 @@ describe("what is refused", () => {
     expect(await codeOf(bomb.subarray(0, bomb.length >> 1))).toBe("image_too_many_pixels");
   });
 
-  test("a picture longer than any JPEG is refused", async () => {
+  test("an image longer than any JPEG is refused", async () => {
     const line = await sharp({ create: { width: 65_536, height: 1, channels: 3, background: "red" } })
       .png()
       .toBuffer();
@@ -187,7 +185,7 @@ describe("what is refused", () => {
   });
 });
 
-describe("a prepared picture", () => {
+describe("a prepared image", () => {
   const size = 64;
 
   test.each([
@@ -197,22 +195,20 @@ describe("a prepared picture", () => {
     const png = await sharp({ create: { width, height, channels: 3, background: "#123456" } })
       .png()
       .toBuffer();
-    const picture = await preparePicture(png, { autoOrient: true, size });
-    expect([picture.width, picture.height, picture.pixels.length]).toEqual([width, height, size * size * 3]);
-    expect(picture.pixels).toEqual(
-      new Uint8Array(size * size * 3).map((_, index) => [0x12, 0x34, 0x56][index % 3] ?? 0),
-    );
+    const image = await prepareImage(png, { autoOrient: true, size });
+    expect([image.width, image.height, image.pixels.length]).toEqual([width, height, size * size * 3]);
+    expect(image.pixels).toEqual(new Uint8Array(size * size * 3).map((_, index) => [0x12, 0x34, 0x56][index % 3] ?? 0));
   });
 
   test("has the digest of its size and its RGB rows, whatever the file", async () => {
     const webp = await sharp(smooth).webp({ lossless: true }).toBuffer();
-    const prepared = await preparePicture(webp, { autoOrient: true, size });
+    const prepared = await prepareImage(webp, { autoOrient: true, size });
     expect(prepared.sha256).toBe(sha256(Buffer.concat([Buffer.from("200x120\n"), decodedSmooth.rgb])));
-    expect(prepared.sha256).toBe((await preparePicture(smooth, { autoOrient: true, size })).sha256);
+    expect(prepared.sha256).toBe((await prepareImage(smooth, { autoOrient: true, size })).sha256);
   });
 
   test("of the same bytes in another shape has another digest", () => {
     const { width, height, rgb } = decodedSmooth;
-    expect(pictureDigest({ width: height, height: width, rgb })).not.toBe(pictureDigest({ width, height, rgb }));
+    expect(imageDigest({ width: height, height: width, rgb })).not.toBe(imageDigest({ width, height, rgb }));
   });
 });

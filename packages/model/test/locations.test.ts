@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { dequantize, dequantizePoints, quantize } from "../src/locations.ts";
+import { dequantize, dequantizePoints, quantize } from "../src/text/locations.ts";
 import { type ParseFixture, readFixture } from "./fixtures.ts";
 
 const { quantize: rows } = readFixture<ParseFixture>("parse.json");
@@ -13,7 +13,7 @@ test("every box gets the reference's bins, and its bins the reference's pixels",
   }
 });
 
-test("coordinates outside the picture go to the first and the last bin", () => {
+test("coordinates outside the image go to the first and the last bin", () => {
   expect([quantize(-1, 640), quantize(640, 640), quantize(1e9, 640)]).toEqual([0, 999, 999]);
 });
 

@@ -7,12 +7,12 @@ import {
   type GenerationOptions,
   newSearch,
   type Precision,
+  prepareImage,
   prepareModel,
-  preparePicture,
   type Search,
   Tokenizer,
 } from "../src/index.ts";
-import { DecodeBatch, PromptModel, VisionModel } from "../src/onnx/index.ts";
+import { DecodeBatch, PromptModel, VisionModel } from "../src/inference/index.ts";
 
 export const root = fileURLToPath(new URL("../../../", import.meta.url));
 export const fixtures = join(root, "test/fixtures");
@@ -35,7 +35,7 @@ export interface GoldenRun {
 }
 
 export interface GoldenCase {
-  readonly picture: string;
+  readonly image: string;
   readonly task: string;
   readonly input: string | null;
   readonly promptIds: readonly number[];
@@ -71,7 +71,7 @@ export interface LoadedModel extends AsyncDisposable {
   readonly vision: VisionModel;
   readonly prompts: PromptModel;
   readonly batch: DecodeBatch;
-  /** Encodes a picture of the fixtures, without EXIF rotation as the reference does. -> [image_tokens, hidden] */
+  /** Encodes an image of the fixtures, without EXIF rotation as the reference does. -> [image_tokens, hidden] */
   encode(path: string): Promise<Float32Array>;
 }
 
@@ -90,7 +90,7 @@ export async function loadModel(
   const batch = resources.use(await DecodeBatch.load(built.folder, manifest, 2, limits));
   const tokenizer = await Tokenizer.load(built.folder);
   const encode = async (path: string) => {
-    const { pixels } = await preparePicture(readFileSync(path), {
+    const { pixels } = await prepareImage(readFileSync(path), {
       autoOrient: false,
       size: manifest.config.preprocess.size,
     });

@@ -1,5 +1,5 @@
 /** Pillow 13's bicubic resize written for reading, not for speed: what the fast one is compared with. */
-import type { Size } from "../src/resize.ts";
+import type { Size } from "../src/image/resize.ts";
 
 function cubic(distance: number): number {
   const x = Math.abs(distance);

@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { decodePicture } from "../src/image.ts";
-import { resizeBicubic, type Size } from "../src/resize.ts";
+import { decodeImage } from "../src/image/decode.ts";
+import { resizeBicubic, type Size } from "../src/image/resize.ts";
 import { pillowResize } from "./pillow-resize.ts";
 
-const pictures = new URL("../../../test/fixtures/pictures/", import.meta.url);
+const images = new URL("../../../test/fixtures/images/", import.meta.url);
 
 interface Case extends Size {
   file: string;
@@ -14,7 +14,7 @@ interface Case extends Size {
   firstRow: number[];
   middleRow: number[];
 }
-const { cases } = JSON.parse(readFileSync(new URL("resize.json", pictures), "utf8")) as { cases: Case[] };
+const { cases } = JSON.parse(readFileSync(new URL("resize.json", images), "utf8")) as { cases: Case[] };
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
@@ -30,10 +30,10 @@ function randomly(seed: number): (below: number) => number {
 const noise = ({ width, height }: Size, below = randomly(1)) =>
   new Uint8Array(width * height * 3).map(() => below(256));
 
-describe("the pictures that Pillow resized", () => {
+describe("the images that Pillow resized", () => {
   const resized = async (file: string, from: Size, size: number) => {
-    const bytes = readFileSync(new URL(file, pictures));
-    const { rgb } = await decodePicture(bytes, { autoOrient: false });
+    const bytes = readFileSync(new URL(file, images));
+    const { rgb } = await decodeImage(bytes, { autoOrient: false });
     return resizeBicubic(rgb, from, { width: size, height: size });
   };
 
@@ -68,9 +68,9 @@ describe("the fast kernel equals the plain algorithm", () => {
     { name: "one pixel", from: { width: 1, height: 1 }, to: size },
     { name: "a long line", from: { width: 5000, height: 20 }, to: size },
     { name: "a tall line", from: { width: 20, height: 5000 }, to: size },
-    { name: "the widest picture", from: { width: 65_535, height: 2 }, to: size },
-    { name: "the tallest picture", from: { width: 2, height: 65_535 }, to: size },
-    { name: "a picture of many blocks", from: { width: 400, height: 700 }, to: size },
+    { name: "the widest image", from: { width: 65_535, height: 2 }, to: size },
+    { name: "the tallest image", from: { width: 2, height: 65_535 }, to: size },
+    { name: "an image of many blocks", from: { width: 400, height: 700 }, to: size },
     { name: "only the width", from: { width: 100, height: 48 }, to: size },
     { name: "only the height", from: { width: 48, height: 100 }, to: size },
   ])("for $name", ({ from, to }) => {
@@ -86,7 +86,7 @@ describe("the fast kernel equals the plain algorithm", () => {
   });
 });
 
-test("a picture that has its size already is returned as it is, without a copy", () => {
+test("an image that has its size already is returned as it is, without a copy", () => {
   const size = { width: 768, height: 768 };
   const rgb = noise(size);
   expect(resizeBicubic(rgb, size, size)).toBe(rgb);

@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
-import { parseRegions } from "../src/answers.ts";
-import { scoreRegions } from "../src/scores.ts";
+import { parseRegions } from "../src/answers/index.ts";
+import { scoreRegions } from "../src/generation/scores.ts";
 import { findTask } from "../src/tasks.ts";
-import { Tokenizer } from "../src/tokenizer.ts";
+import { Tokenizer } from "../src/tokenizer/tokenizer.ts";
 import { type Goldens, readFixture, repositoryPath } from "./fixtures.ts";
 
 const size = { width: 1000, height: 1000 };

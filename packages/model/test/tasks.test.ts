@@ -77,7 +77,7 @@ test("a region is four location tokens in order and nothing else", () => {
     ).toBe("region_invalid");
 });
 
-test("a pixel region becomes location tokens up to the picture's border, and is refused beyond it", () => {
+test("a pixel region becomes location tokens up to the image's border, and is refused beyond it", () => {
   const size = { width: 640, height: 480 };
   expect(regionToLocations({ x1: 0, y1: 240, x2: 640, y2: 480 }, size)).toBe("<loc_0><loc_500><loc_999><loc_999>");
   const bad = [

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { buildPrompt, findTask } from "../src/tasks.ts";
-import { Tokenizer } from "../src/tokenizer.ts";
+import { Tokenizer } from "../src/tokenizer/tokenizer.ts";
 import { checkpoints, type Goldens, readFixture, repositoryPath } from "./fixtures.ts";
 
 const bare = repositoryPath("test/fixtures/odd-windows/original");

@@ -1,33 +1,20 @@
-import { type DestinationStream, destination, type Logger, pino, stdSerializers } from "pino";
-import { Fault } from "./fault.ts";
-
-export type { Logger } from "pino";
-
 /** The levels that a service's configuration may choose from. */
 export const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
 
 export type LogLevel = (typeof logLevels)[number];
 
-// Names under which secrets and users' data would appear. A Secret redacts itself; this catches what others log.
-const redactedNames = ["authorization", "cookie", "password", "token", "apiKey", "api_key", "picture", "prompt"];
-
-/** A JSON logger on stderr, so that stdout stays free for answers. Synchronous: the last line before an exit counts. */
-export function createLogger(options: { name: string; level: LogLevel; stream?: DestinationStream }): Logger {
-  return pino(
-    {
-      name: options.name,
-      level: options.level,
-      redact: { paths: redactedNames.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]), censor: "[redacted]" },
-      serializers: { err: serializeError, error: serializeError },
-    },
-    options.stream ?? destination({ fd: 2, sync: true }),
-  );
+/** Writes one line: what it is about, then the sentence. */
+export interface Log {
+  (about: object, message?: string): void;
+  (message: string): void;
 }
 
-/** A Fault with its code, its public detail and the error behind it; other errors as pino shows them. */
-function serializeError(error: unknown): unknown {
-  if (!(error instanceof Error)) return error;
-  const { type, message, stack } = stdSerializers.err(error);
-  const fault = error instanceof Fault ? { code: error.code, detail: error.detail } : {};
-  return { type, message, stack, ...fault };
+/** Where a service says what happens. Whoever starts it brings one: pino in Node. */
+export interface Logger {
+  readonly debug: Log;
+  readonly info: Log;
+  readonly warn: Log;
+  readonly error: Log;
+  /** A logger that adds these to each of its lines. */
+  child(bindings: object): Logger;
 }

@@ -1,7 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import {
   type Finished,
-  type PictureSize,
+  type ImageSize,
   parseAnswer,
   type Region,
   RegionStream,
@@ -24,13 +24,13 @@ export class AnswerBuilder {
   readonly #tokenizer: Tokenizer;
   readonly #row: TaskRow;
   readonly #job: JobTask;
-  readonly #size: PictureSize;
+  readonly #size: ImageSize;
   readonly #text: TextStream;
   readonly #regions: RegionStream;
   readonly #ids: number[];
   readonly #logProbs: number[] = [];
 
-  constructor(tokenizer: Tokenizer, row: TaskRow, job: JobTask, size: PictureSize, startId: number) {
+  constructor(tokenizer: Tokenizer, row: TaskRow, job: JobTask, size: ImageSize, startId: number) {
     this.#tokenizer = tokenizer;
     this.#row = row;
     this.#job = job;

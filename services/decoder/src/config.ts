@@ -1,4 +1,4 @@
-import { type Config, type ConfigSpec, integer, logLevels, oneOf, readConfig, text } from "@florence/service";
+import { type Config, integer, logLevels, oneOf, text } from "@florence/service";
 
 const MiB = 1024 * 1024;
 const GiB = 1024 * MiB;
@@ -97,14 +97,3 @@ export const decoderConfig = {
 };
 
 export type DecoderConfig = Config<typeof decoderConfig>;
-
-/**
- * Reads the decoder's configuration; `alsoKnown` are the specs of other programs that share the environment. Throws a ConfigError that
- * names every unusable variable.
- */
-export function readDecoderConfig(
-  env: Readonly<Record<string, string | undefined>>,
-  alsoKnown: readonly ConfigSpec[] = [],
-): DecoderConfig {
-  return readConfig(env, decoderConfig, { alsoKnown });
-}

@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { type BuiltModel, classify, Grammar, Tokenizer } from "@florence/model";
-import { batchLimits, DecodeBatch, PromptModel } from "@florence/model/onnx";
-import { serveWorker, type WorkerCallContext } from "@florence/service/worker";
+import { batchLimits, DecodeBatch, PromptModel } from "@florence/model/inference";
+import { serveWorker, type WorkerCallContext } from "@florence/worker/server";
 import type { DecoderConfig } from "./config.ts";
 import type { Job } from "./job.ts";
 import { Scheduler } from "./scheduler.ts";

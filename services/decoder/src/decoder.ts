@@ -1,21 +1,16 @@
 import { type EmbeddingStore, MemoryStore } from "@florence/embeddings";
-import { type BuiltModel, Tokenizer } from "@florence/model";
+import { Health, implement, startServer } from "@florence/grpc";
+import { type BuiltModel, encodingOf, Tokenizer } from "@florence/model";
+import { createLogger } from "@florence/node";
 import { Decoder } from "@florence/proto/decoder";
-import {
-  Admission,
-  createLogger,
-  Health,
-  implement,
-  type Logger,
-  SupervisedWorker,
-  startServer,
-} from "@florence/service";
+import { Admission, type Logger } from "@florence/service";
+import { SupervisedWorker } from "@florence/worker";
 import type { DecoderConfig } from "./config.ts";
 import type { DecodeWorkerMethods } from "./decode-worker.ts";
 import { EmbeddingSource } from "./embedding-source.ts";
 import { decoderHandlers } from "./rpc.ts";
 
-export { type DecoderConfig, decoderConfig, readDecoderConfig } from "./config.ts";
+export { type DecoderConfig, decoderConfig } from "./config.ts";
 
 export interface DecoderOptions {
   readonly model: BuiltModel;
@@ -47,9 +42,7 @@ export async function startDecoder(config: DecoderConfig, options: DecoderOption
   await using resources = new AsyncDisposableStack();
   const store =
     options.store ?? resources.use(new MemoryStore({ bytesMax: config.storeBytesMax, ttlMs: config.storeTtlMs }));
-  const embeddings = resources.use(
-    new EmbeddingSource(store, [manifest.config.imageTokens, manifest.config.text.hidden], manifest.digest),
-  );
+  const embeddings = resources.use(new EmbeddingSource(store, encodingOf(manifest)));
   const tokenizer = await Tokenizer.load(model.folder);
   const worker = resources.use(
     await SupervisedWorker.start<DecodeWorkerMethods>(

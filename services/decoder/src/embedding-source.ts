@@ -1,6 +1,15 @@
-import { decode, type Embedding, type EmbeddingStore, isEmbeddingKey, SingleFlight } from "@florence/embeddings";
+import {
+  decode,
+  type Embedding,
+  type EmbeddingStore,
+  embeddingKeyPrefix,
+  isEmbeddingKey,
+  SingleFlight,
+} from "@florence/embeddings";
+import { createClient } from "@florence/grpc";
+import type { Encoding } from "@florence/model";
 import { Encoder } from "@florence/proto/encoder";
-import { type Client, createClient, Fault } from "@florence/service";
+import { type Client, Fault } from "@florence/service";
 
 // Encoders that embeddings were fetched from; a cluster has fewer, and a closed channel is opened again when needed.
 const clientsMax = 64;
@@ -15,11 +24,10 @@ export class EmbeddingSource implements AsyncDisposable {
   readonly #flights = new SingleFlight<Embedding>();
   readonly #clients = new Map<string, Client<typeof Encoder>>();
 
-  /** `dims`: [image_tokens, hidden] of the loaded checkpoint, `digest` its weights'. */
-  constructor(store: EmbeddingStore, dims: readonly [number, number], digest: string) {
+  constructor(store: EmbeddingStore, { dims, digest }: Encoding) {
     this.#store = store;
     this.#dims = dims;
-    this.#keyPrefix = `${digest.slice(0, 16)}.`;
+    this.#keyPrefix = embeddingKeyPrefix(digest);
   }
 
   /** Throws a Fault: embedding_evicted when no one has it, body_invalid for a key of another form. */
@@ -40,7 +48,7 @@ export class EmbeddingSource implements AsyncDisposable {
       ({ value } = await this.#client(holder).getEmbedding({ key }, { signal, deadlineMs: fetchMs }));
     } catch (cause) {
       signal.throwIfAborted();
-      // Whatever is wrong with the holder, the way on is the same: the picture must be encoded again.
+      // Whatever is wrong with the holder, the way on is the same: the image must be encoded again.
       throw evicted(cause);
     }
     const decoded = decode(value);
@@ -77,5 +85,5 @@ export class EmbeddingSource implements AsyncDisposable {
 }
 
 function evicted(cause?: unknown): Fault {
-  return new Fault("embedding_evicted", "The picture's embedding is gone: send the picture again.", { cause });
+  return new Fault("embedding_evicted", "The image's embedding is gone: send the image again.", { cause });
 }

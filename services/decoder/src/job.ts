@@ -9,7 +9,7 @@ export interface JobTask {
   readonly constrain?: AnswerKind;
 }
 
-/** All tasks of one request, about one picture. */
+/** All tasks of one request, about one image. */
 export interface Job {
   /** The embedding's key: jobs of the same key share one copy in a prompt batch. */
   readonly imageKey: string;

@@ -1,7 +1,8 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { type Manifest, promptTokensMax, type Tokenizer } from "@florence/model";
+import { describeModel, type Manifest, type Tokenizer } from "@florence/model";
 import type { Decoder, GenerateResponseSchema } from "@florence/proto/decoder";
-import { type Admission, Fault, type Handlers, type SupervisedWorker } from "@florence/service";
+import { type Admission, Fault, type Handlers } from "@florence/service";
+import type { SupervisedWorker } from "@florence/worker";
 import { AnswerBuilder } from "./answer.ts";
 import type { DecodeWorkerMethods } from "./decode-worker.ts";
 import type { EmbeddingSource } from "./embedding-source.ts";
@@ -68,18 +69,7 @@ export function decoderHandlers(parts: DecoderParts): Handlers<typeof Decoder> {
     getDecoderModel: async () => {
       const { sequences, kvBytes } = await worker.call("usage", undefined);
       return {
-        model: {
-          name: manifest.name,
-          digest: manifest.digest,
-          precision: manifest.precision,
-          imageSize: manifest.config.preprocess.size,
-          imageTokens: manifest.config.imageTokens,
-          hiddenSize: manifest.config.text.hidden,
-          promptTokensMax: promptTokensMax(manifest.config),
-          newTokensMax: Math.min(newTokensMax, manifest.config.text.positions),
-          numBeams: manifest.config.generation.numBeams,
-          verificationJson: manifest.verification ? JSON.stringify(manifest.verification) : "",
-        },
+        model: describeModel(manifest, newTokensMax),
         requests: admission.running + admission.waiting,
         sequences,
         kvBytes: BigInt(kvBytes),

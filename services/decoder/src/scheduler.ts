@@ -1,5 +1,5 @@
 import { type AnswerKind, type Grammar, type Hypothesis, type Manifest, newSearch } from "@florence/model";
-import type { DecodeBatch, PromptModel, Sequence } from "@florence/model/onnx";
+import type { DecodeBatch, PromptModel, Sequence } from "@florence/model/inference";
 import type { Job, JobEvent, JobTask } from "./job.ts";
 
 export interface SchedulerOptions {

@@ -3,25 +3,26 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { embeddingKey, encode, MemoryStore } from "@florence/embeddings";
-import { type BuiltModel, findTask, prepareModel, preparePicture } from "@florence/model";
-import { VisionModel } from "@florence/model/onnx";
+import { createClient, implement, startServer } from "@florence/grpc";
+import { type BuiltModel, findTask, prepareImage, prepareModel } from "@florence/model";
+import { VisionModel } from "@florence/model/inference";
 import { Decoder, type GenerateResponse } from "@florence/proto/decoder";
 import { Encoder } from "@florence/proto/encoder";
-import { type Client, createClient, Fault, implement, startServer } from "@florence/service";
+import { type Client, Fault, readConfig } from "@florence/service";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type RunningDecoder, readDecoderConfig, startDecoder } from "../src/decoder.ts";
+import { decoderConfig, type RunningDecoder, startDecoder } from "../src/decoder.ts";
 
 const root = fileURLToPath(new URL("../../../", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "florence-decoder-test-"));
-const picture = "scene-900001.png";
+const image = "scene-900001.png";
 const cases: {
-  picture: string;
+  image: string;
   task: string;
   input: string | null;
   imageSize: [number, number];
   runs: { beams: number; ids: number[]; score?: number }[];
 }[] = JSON.parse(readFileSync(join(root, "test/fixtures/drawn/goldens.json"), "utf8")).cases.filter(
-  (c: { picture: string }) => c.picture === picture,
+  (c: { image: string }) => c.image === image,
 );
 const [width, height] = (cases[0] as (typeof cases)[number]).imageSize;
 const tasks = cases.map((c) => ({ name: findTask(c.task).name, input: c.input ?? "" }));
@@ -34,7 +35,7 @@ beforeAll(async () => {
   model = await prepareModel(join(root, "models/florence-2-drawn"), { cacheFolder: folder });
   const { manifest } = model;
   await using vision = await VisionModel.load(model.folder, manifest, 2);
-  const prepared = await preparePicture(readFileSync(join(root, "test/fixtures/drawn", picture)), {
+  const prepared = await prepareImage(readFileSync(join(root, "test/fixtures/drawn", image)), {
     autoOrient: false,
     size: manifest.config.preprocess.size,
   });
@@ -48,13 +49,13 @@ interface Started extends AsyncDisposable {
   readonly client: Client<typeof Decoder>;
 }
 
-/** A decoder whose store holds the picture's embedding, unless `empty`. */
+/** A decoder whose store holds the image's embedding, unless `empty`. */
 async function start(env: Record<string, string> = {}, empty = false): Promise<Started> {
   await using resources = new AsyncDisposableStack();
   const store = resources.use(new MemoryStore({ bytesMax: 32e6, ttlMs: 60_000 }));
   const { imageTokens, text } = model.manifest.config;
   if (!empty) await store.put(key, { dims: [imageTokens, text.hidden], data: features });
-  const config = readDecoderConfig({ FLORENCE_LOG_LEVEL: "fatal", FLORENCE_DRAIN_MS: "2000", ...env });
+  const config = readConfig({ FLORENCE_LOG_LEVEL: "fatal", FLORENCE_DRAIN_MS: "2000", ...env }, decoderConfig);
   const decoder = resources.use(await startDecoder(config, { model, store }));
   const client = resources.use(createClient(Decoder, decoder.address));
   const held = resources.move();
@@ -90,7 +91,7 @@ async function settled({ decoder }: Started): Promise<void> {
 }
 
 describe("answers", () => {
-  test.each([1, 3])("of all tasks of a picture in one call equal the goldens, with %i beams", async (beams) => {
+  test.each([1, 3])("of all tasks of an image in one call equal the goldens, with %i beams", async (beams) => {
     await using started = await start();
     const got = results(await collect(started.client.generate(request(tasks, { numBeams: beams }))));
     expect(got).toHaveLength(tasks.length);

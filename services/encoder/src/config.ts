@@ -1,4 +1,4 @@
-import { type Config, type ConfigSpec, integer, logLevels, oneOf, readConfig, text } from "@florence/service";
+import { type Config, hostAndPort, integer, logLevels, oneOf, text } from "@florence/service";
 
 const MiB = 1024 * 1024;
 const GiB = 1024 * MiB;
@@ -18,6 +18,7 @@ export const encoderConfig = {
     max: 65535,
   }),
   advertise: hostAndPort({
+    default: undefined,
     help: "host:port under which decoders reach this encoder. Unset: the address listened on, or the machine's own.",
   }),
   // Another program that shares the cores does better with fewer; a container's quota is not seen by itself.
@@ -36,35 +37,35 @@ export const encoderConfig = {
     min: 1,
     max: 64,
   }),
-  // Many cores gain from a batch. On two it takes as long as its pictures one by one (23 ms each with the drawn
+  // Many cores gain from a batch. On two it takes as long as its images one by one (23 ms each with the drawn
   // checkpoint, at 1 and at 4), so a larger one only makes the first of them wait.
   batchMax: integer({
     variable: "FLORENCE_ENCODER_BATCH_MAX",
-    help: "Pictures encoded in one run.",
+    help: "Images encoded in one run.",
     default: 4,
     min: 1,
     max: 256,
   }),
-  // Four pictures of base and two of large, by the estimate in batch-size.ts.
+  // Four images of base and two of large, by the estimate in batch-size.ts.
   batchBytesMax: integer({
     variable: "FLORENCE_ENCODER_BATCH_BYTES_MAX",
-    help: "Bytes of activations that one run may take; one picture is always run.",
+    help: "Bytes of activations that one run may take; one image is always run.",
     default: 2 * GiB,
     min: 1,
     max: 1024 * GiB,
   }),
   // Hashing and resizing 1080p takes about 15 ms, a run of the model many times that: one thread feeds it.
-  pictureWorkers: integer({
-    variable: "FLORENCE_ENCODER_PICTURE_WORKERS",
-    help: "Threads that hash and resize; each has two pictures at a time.",
+  imageWorkers: integer({
+    variable: "FLORENCE_ENCODER_IMAGE_WORKERS",
+    help: "Threads that hash and resize; each has two images at a time.",
     default: 1,
     min: 1,
     max: 64,
   }),
-  // A batch under way, the next one, and as many pictures again being decoded.
-  picturesMax: integer({
-    variable: "FLORENCE_ENCODER_PICTURES_MAX",
-    help: "Different pictures decoded and encoded at one time.",
+  // A batch under way, the next one, and as many images again being decoded.
+  imagesMax: integer({
+    variable: "FLORENCE_ENCODER_IMAGES_MAX",
+    help: "Different images decoded and encoded at one time.",
     default: 16,
     min: 1,
     max: 65536,
@@ -72,7 +73,7 @@ export const encoderConfig = {
   // About a second each on a CPU: further ones would wait past the usual deadline of 60 s. Each holds its file.
   queueMax: integer({
     variable: "FLORENCE_ENCODER_QUEUE_MAX",
-    help: "Pictures that may wait for one of those places.",
+    help: "Images that may wait for one of those places.",
     default: 48,
     min: 0,
     max: 65536,
@@ -93,7 +94,7 @@ export const encoderConfig = {
     min: 16 * MiB,
     max: 1024 * GiB,
   }),
-  // A person's session with a picture; its id is good for as long.
+  // A person's session with an image; its id is good for as long.
   storeTtlMs: integer({
     variable: "FLORENCE_STORE_TTL_MS",
     help: "How long an embedding is kept, milliseconds.",
@@ -102,9 +103,9 @@ export const encoderConfig = {
     max: 30 * 86_400_000,
   }),
   // A 24-megapixel JPEG is about 10 MiB.
-  uploadBytesMax: integer({ help: "Largest picture file, bytes.", default: 16 * MiB, min: 1, max: 1024 ** 3 }),
-  // 150 MB decoded, and more than nearly all cameras make. Two of them for each picture worker are in memory at worst.
-  pixelsMax: integer({ help: "Largest picture, width times height.", default: 50_000_000, min: 1, max: 1e9 }),
+  uploadBytesMax: integer({ help: "Largest image file, bytes.", default: 16 * MiB, min: 1, max: 1024 ** 3 }),
+  // 150 MB decoded, and more than nearly all cameras make. Two of them for each image worker are in memory at worst.
+  pixelsMax: integer({ help: "Largest image, width times height.", default: 50_000_000, min: 1, max: 1e9 }),
   // Longer than a queue's worth of runs, shorter than an orchestrator's patience with a margin for the rest.
   drainMs: integer({
     help: "How long calls may go on after a stop began, milliseconds.",
@@ -116,22 +117,3 @@ export const encoderConfig = {
 };
 
 export type EncoderConfig = Config<typeof encoderConfig>;
-
-/**
- * Reads the encoder's configuration; `alsoKnown` are the variables of services that share the process. Throws a
- * ConfigError that names every unusable variable.
- */
-export function readEncoderConfig(
-  env: Readonly<Record<string, string | undefined>>,
-  alsoKnown: readonly ConfigSpec[] = [],
-): EncoderConfig {
-  return readConfig(env, encoderConfig, { alsoKnown });
-}
-
-function hostAndPort({ help }: { help: string }) {
-  const parse = (value: string): string => {
-    if (!/^(\[[0-9a-fA-F:.]+\]|[^:[\]/\s]+):\d{1,5}$/.test(value)) throw new Error("is not of the form host:port");
-    return value;
-  };
-  return { ...text({ help, default: undefined }), kind: "host:port", parse };
-}

@@ -1,26 +1,19 @@
 import { type EmbeddingStore, MemoryStore } from "@florence/embeddings";
 import type { Leases, RemoteAliases } from "@florence/embeddings/nats";
-import type { BuiltModel } from "@florence/model";
+import { Health, implement, messageBytesMaxDefault, startServer } from "@florence/grpc";
+import { type BuiltModel, encodingOf, imagesPerCall } from "@florence/model";
+import { createLogger } from "@florence/node";
 import { Encoder } from "@florence/proto/encoder";
-import {
-  Admission,
-  createLogger,
-  Health,
-  implement,
-  type Logger,
-  messageBytesMaxDefault,
-  startServer,
-} from "@florence/service";
-import { batchSize } from "./batch-size.ts";
+import { Admission, type Logger } from "@florence/service";
 import type { EncoderConfig } from "./config.ts";
 import { holderAddress } from "./holder.ts";
-import { PictureEncoder } from "./picture-encoder.ts";
-import { PicturePool } from "./picture-pool.ts";
+import { ImageEncoder } from "./image-encoder.ts";
+import { ImagePool } from "./image-pool.ts";
 import { encoderHandlers } from "./rpc.ts";
 import { SharedEncoding } from "./shared-encoding.ts";
 import { VisionPool } from "./vision-pool.ts";
 
-export { type EncoderConfig, encoderConfig, readEncoderConfig } from "./config.ts";
+export { type EncoderConfig, encoderConfig } from "./config.ts";
 
 const MiB = 1024 * 1024;
 
@@ -29,7 +22,7 @@ export interface EncoderOptions {
   /** Where embeddings are kept; a MemoryStore of its own unless given. In one process the decoder shares it. */
   readonly store?: EmbeddingStore;
   readonly log?: Logger;
-  /** With these, each picture is encoded once in the cluster, and files that another encoder knows are not decoded. */
+  /** With these, each image is encoded once in the cluster, and files that another encoder knows are not decoded. */
   readonly leases?: Leases;
   readonly remoteAliases?: RemoteAliases;
   /** A file that serves the methods of vision-worker.ts in its place. */
@@ -55,35 +48,35 @@ export async function startEncoder(config: EncoderConfig, options: EncoderOption
   const store =
     options.store ?? resources.use(new MemoryStore({ bytesMax: config.storeBytesMax, ttlMs: config.storeTtlMs }));
 
-  let pools: { pictures: PicturePool; vision: VisionPool } | undefined;
-  const onChange = () => setServing(pools?.pictures.ready === true && pools.vision.ready);
-  const pictures = resources.use(
-    await PicturePool.start(
+  let pools: { images: ImagePool; vision: VisionPool } | undefined;
+  const onChange = () => setServing(pools?.images.ready === true && pools.vision.ready);
+  const images = resources.use(
+    await ImagePool.start(
       { size: manifest.config.preprocess.size, pixelsMax: config.pixelsMax },
-      { count: config.pictureWorkers, waitingMax: config.picturesMax, log, onChange },
+      { count: config.imageWorkers, waitingMax: config.imagesMax, log, onChange },
     ),
   );
   const vision = resources.use(
     await VisionPool.start(model, {
       count: config.workers,
       threads: config.threads,
-      batchMax: batchSize(manifest, config),
+      batchMax: imagesPerCall(manifest, config),
       log,
       onChange,
       ...(options.visionWorker && { url: options.visionWorker }),
     }),
   );
-  pools = { pictures, vision };
+  pools = { images, vision };
 
-  const admission = new Admission({ running: config.picturesMax, waiting: config.queueMax });
+  const admission = new Admission({ running: config.imagesMax, waiting: config.queueMax });
   let holder = "";
   const shared = resources.use(new SharedEncoding({ store, leases: options.leases, holder: () => holder, log }));
-  const encoder = new PictureEncoder({
-    manifest,
+  const encoder = new ImageEncoder({
+    encoding: encodingOf(manifest),
     store,
     shared,
     remoteAliases: options.remoteAliases,
-    pictures,
+    images,
     vision,
     admission,
     aliasesMax: config.aliasesMax,
@@ -95,14 +88,14 @@ export async function startEncoder(config: EncoderConfig, options: EncoderOption
     storeTtlMs: config.storeTtlMs,
     uploadBytesMax: config.uploadBytesMax,
     holder: () => holder,
-    picturesEncoded: () => vision.picturesEncoded,
+    imagesEncoded: () => vision.imagesEncoded,
   });
   const server = resources.use(
     await startServer({
       host: config.host,
       port: config.port,
       services: [implement(Encoder, handlers), health.implementation],
-      // One MiB over a picture, so that one which is a little too large gets its own error.
+      // One MiB over an image, so that one which is a little too large gets its own error.
       messageBytesMax: Math.max(messageBytesMaxDefault, config.uploadBytesMax + MiB),
       drainMs: config.drainMs,
       onFailure: ({ method, peer, fault }) => {

@@ -1,5 +1,5 @@
 import { networkInterfaces } from "node:os";
-import type { RunningServer } from "@florence/service";
+import type { RunningServer } from "@florence/grpc";
 
 const everyAddress: ReadonlySet<string> = new Set(["0.0.0.0", "::"]);
 

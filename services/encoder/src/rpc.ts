@@ -5,22 +5,22 @@ import {
   isEmbeddingKey,
   type Tier,
 } from "@florence/embeddings";
-import { type Manifest, newTokensMax } from "@florence/model";
+import { describeModel, type Manifest } from "@florence/model";
 import { CacheResult, CacheTier, type Encoder } from "@florence/proto/encoder";
 import { Fault, type Handlers } from "@florence/service";
-import type { CacheOutcome, PictureEncoder } from "./picture-encoder.ts";
+import type { CacheOutcome, ImageEncoder } from "./image-encoder.ts";
 
 export interface RpcParts {
   readonly manifest: Manifest;
-  readonly encoder: PictureEncoder;
+  readonly encoder: ImageEncoder;
   readonly store: EmbeddingStore;
   /** For stores that do not say when they forget. */
   readonly storeTtlMs: number;
-  /** Largest picture file. */
+  /** Largest image file. */
   readonly uploadBytesMax: number;
   /** Where decoders fetch embeddings from this encoder; known once the server listens. */
   readonly holder: () => string;
-  readonly picturesEncoded: () => number;
+  readonly imagesEncoded: () => number;
 }
 
 // A name, an address or a digest; anything longer is not an identity.
@@ -38,16 +38,16 @@ const cacheTiers: Record<Tier, CacheTier> = { memory: CacheTier.MEMORY, nats: Ca
 export function encoderHandlers(parts: RpcParts): Handlers<typeof Encoder> {
   const { manifest, encoder, store, uploadBytesMax } = parts;
   return {
-    encode: async ({ picture, ignoreOrientation, tenant }, limits) => {
+    encode: async ({ image, ignoreOrientation, tenant }, limits) => {
       const began = performance.now();
-      if (picture.length === 0) throw new Fault("image_missing", "The call holds no picture.");
-      if (picture.length > uploadBytesMax) {
-        throw new Fault("image_too_large", `The picture has more than ${uploadBytesMax} bytes.`);
+      if (image.length === 0) throw new Fault("image_missing", "The call holds no image.");
+      if (image.length > uploadBytesMax) {
+        throw new Fault("image_too_large", `The image has more than ${uploadBytesMax} bytes.`);
       }
       if (tenant.length > tenantCharactersMax) {
         throw new Fault("body_invalid", `A tenant's name has at most ${tenantCharactersMax} characters.`);
       }
-      const encoded = await encoder.encode(picture, { ignoreOrientation, tenant }, limits);
+      const encoded = await encoder.encode(image, { ignoreOrientation, tenant }, limits);
       const { key, width, height, outcome, tier, preprocessMs, encodeMs } = encoded;
       return {
         key,
@@ -67,24 +67,13 @@ export function encoderHandlers(parts: RpcParts): Handlers<typeof Encoder> {
       if (!isEmbeddingKey(key)) throw new Fault("body_invalid", "The embedding key is malformed.");
       const embedding = await store.get(key, signal);
       if (embedding === undefined) {
-        throw new Fault("embedding_evicted", "The picture's embedding is gone: send the picture again.");
+        throw new Fault("embedding_evicted", "The image's embedding is gone: send the image again.");
       }
       return { value: encodeValue(embedding, embeddingKeyDtype(key)) };
     },
     getEncoderModel: async () => ({
-      model: {
-        name: manifest.name,
-        digest: manifest.digest,
-        precision: manifest.precision,
-        imageSize: manifest.config.preprocess.size,
-        imageTokens: manifest.config.imageTokens,
-        hiddenSize: manifest.config.text.hidden,
-        promptTokensMax: manifest.config.text.positions - manifest.config.imageTokens,
-        newTokensMax: newTokensMax(manifest.config),
-        numBeams: manifest.config.generation.numBeams,
-        verificationJson: manifest.verification ? JSON.stringify(manifest.verification) : "",
-      },
-      picturesEncoded: BigInt(parts.picturesEncoded()),
+      model: describeModel(manifest),
+      imagesEncoded: BigInt(parts.imagesEncoded()),
     }),
   };
 }

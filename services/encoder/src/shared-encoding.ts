@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Embedding, EmbeddingStore, Tier } from "@florence/embeddings";
 import { type Lease, type Leases, TieredStore, type Waited } from "@florence/embeddings/nats";
+import { createClient } from "@florence/grpc";
 import { Encoder } from "@florence/proto/encoder";
-import { type CallContext, createClient, type Logger } from "@florence/service";
+import type { CallContext, Logger } from "@florence/service";
 import { fetchEmbedding } from "./fetch-embedding.ts";
 
 /** How an embedding was come by. */
@@ -46,7 +47,7 @@ const publishPollMs = 25;
 /** Makes each embedding once in the cluster: whoever holds the lease encodes, the others wait for it. */
 export class SharedEncoding implements AsyncDisposable {
   readonly #parts: SharedEncodingParts;
-  // As many as pictures are encoded within publishMsMax.
+  // As many as images are encoded within publishMsMax.
   readonly #publishing = new Set<Promise<void>>();
 
   constructor(parts: SharedEncodingParts) {
@@ -71,10 +72,10 @@ export class SharedEncoding implements AsyncDisposable {
       const { heldBy } = acquired;
       const waited = await this.#wait(leases, { key, heldBy, budgetMs: untilMs - performance.now(), signal });
       if (waited.found) return waited.found;
-      log.debug({ key, heldBy, ended: waited.ended }, "another encoder did not finish a picture");
+      log.debug({ key, heldBy, ended: waited.ended }, "another encoder did not finish an image");
       if (waited.ended === "unavailable") break;
     }
-    // Better to encode a picture twice than to wait for what may not come.
+    // Better to encode an image twice than to wait for what may not come.
     return { outcome: "miss", encodeMs: await encode(signal) };
   }
 

@@ -1,13 +1,14 @@
 import { availableParallelism } from "node:os";
 import type { BuiltModel } from "@florence/model";
-import { Fault, type SupervisedWorker, toFault } from "@florence/service";
+import { Fault, toFault } from "@florence/service";
+import type { SupervisedWorker } from "@florence/worker";
+import { startWorkers, type WorkerOptions } from "@florence/worker";
 import type { VisionWorkerData, VisionWorkerMethods } from "./vision-worker.ts";
-import { startWorkers, type WorkerOptions } from "./workers.ts";
 
-/** One picture's features: [image_tokens, hidden], row-major. */
+/** One image's features: [image_tokens, hidden], row-major. */
 export interface Features {
   readonly data: Float32Array<ArrayBuffer>;
-  /** Milliseconds that the run took which this picture was in. */
+  /** Milliseconds that the run took which this image was in. */
   readonly encodeMs: number;
 }
 
@@ -21,22 +22,22 @@ interface Waiting {
 export interface VisionPoolOptions extends WorkerOptions {
   /** Cores that one run may use; 0 shares all among the workers. */
   readonly threads: number;
-  /** Pictures in one run. */
+  /** Images in one run. */
   readonly batchMax: number;
   /** The worker's file; one that serves the methods of vision-worker.ts. */
   readonly url?: URL;
 }
 
 /**
- * Runs the vision graph in worker threads. A picture that finds a worker idle is run at once; those that come while all
- * are busy form the next batch. There are as many waiting as callers: whoever admits pictures bounds them.
+ * Runs the vision graph in worker threads. An image that finds a worker idle is run at once; those that come while all
+ * are busy form the next batch. There are as many waiting as callers: whoever admits images bounds them.
  */
 export class VisionPool implements AsyncDisposable {
   readonly #workers: readonly SupervisedWorker<VisionWorkerMethods>[];
   readonly #busy = new Set<SupervisedWorker<VisionWorkerMethods>>();
   readonly #batchMax: number;
   readonly #waiting: Waiting[] = [];
-  #picturesEncoded = 0;
+  #imagesEncoded = 0;
   #stopping = false;
 
   private constructor(workers: readonly SupervisedWorker<VisionWorkerMethods>[], batchMax: number) {
@@ -65,18 +66,18 @@ export class VisionPool implements AsyncDisposable {
     return pool;
   }
 
-  /** Whether any worker takes pictures. */
+  /** Whether any worker takes images. */
   get ready(): boolean {
     return this.#workers.some((worker) => worker.ready);
   }
 
-  /** Pictures that went through the graph since the start. */
-  get picturesEncoded(): number {
-    return this.#picturesEncoded;
+  /** Images that went through the graph since the start. */
+  get imagesEncoded(): number {
+    return this.#imagesEncoded;
   }
 
   /**
-   * Encodes a picture, pixels: [size, size, 3], whose buffer moves away. An abort takes it out of the queue; a run under
+   * Encodes an image, pixels: [size, size, 3], whose buffer moves away. An abort takes it out of the queue; a run under
    * way goes on. Throws a Fault: `unavailable` when no worker is there or the one that ran it crashed.
    */
   encode(pixels: Uint8Array<ArrayBuffer>, signal: AbortSignal): Promise<Features> {
@@ -117,7 +118,7 @@ export class VisionPool implements AsyncDisposable {
       const pixels = batch.map((waiting) => waiting.pixels);
       const transfer = pixels.map(({ buffer }) => buffer);
       const { features, encodeMs } = await worker.call("encode", pixels, { transfer });
-      this.#picturesEncoded += batch.length;
+      this.#imagesEncoded += batch.length;
       for (const [index, waiting] of batch.entries()) {
         waiting.resolve({ data: features[index] as Float32Array<ArrayBuffer>, encodeMs });
       }

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { buildModel, fixture, startStack } from "./stack.ts";
 
 interface Golden {
-  picture: string;
+  image: string;
   imageSize: [width: number, height: number];
   features?: { shape: number[]; at: number[]; values: number[] };
 }
@@ -18,8 +18,8 @@ beforeAll(async () => {
 });
 afterAll(() => resources.disposeAsync());
 
-async function featuresOf({ client }: Stack, picture: Uint8Array) {
-  const { key, width, height } = await client.encode({ picture, ignoreOrientation: true });
+async function featuresOf({ client }: Stack, image: Uint8Array) {
+  const { key, width, height } = await client.encode({ image, ignoreOrientation: true });
   const decoded = decode((await client.getEmbedding({ key })).value);
   if (!("embedding" in decoded)) throw new Error(`The value does not verify: ${decoded.problem}.`);
   return { width, height, ...decoded.embedding };
@@ -29,8 +29,8 @@ test("features equal the reference's", async () => {
   const { cases } = JSON.parse(Buffer.from(fixture("odd-windows/goldens.json")).toString()) as { cases: Golden[] };
   const goldens = cases.filter(({ features }) => features !== undefined);
   expect(goldens.length).toBeGreaterThan(0);
-  for (const { picture, imageSize, features } of goldens) {
-    const { width, height, dims, data } = await featuresOf(stack, fixture(`odd-windows/${picture}`));
+  for (const { image, imageSize, features } of goldens) {
+    const { width, height, dims, data } = await featuresOf(stack, fixture(`odd-windows/${image}`));
     expect([width, height]).toEqual(imageSize);
     expect([1, ...dims]).toEqual(features?.shape);
     for (const [index, at] of (features?.at ?? []).entries()) {
@@ -43,13 +43,13 @@ test("features equal the reference's", async () => {
 test("an fp16 build's features take half the bytes, and are the same numbers stored and not", async () => {
   await using built = await buildModel("test/fixtures/odd-windows/native", "fp16");
   await using half = await startStack({ model: built.model });
-  const picture = fixture("odd-windows/picture-0.png");
-  const { key } = await half.client.encode({ picture, ignoreOrientation: true });
+  const image = fixture("odd-windows/picture-0.png");
+  const { key } = await half.client.encode({ image, ignoreOrientation: true });
   expect(key).toContain(".f16.");
   const { value } = await half.client.getEmbedding({ key });
   expect(value.length).toBe(headerBytes + 26 * 64 * 2);
-  const stored = await featuresOf(half, picture);
-  const whole = await featuresOf(stack, picture);
+  const stored = await featuresOf(half, image);
+  const whole = await featuresOf(stack, image);
   expect(Math.max(...stored.data.map((x, i) => Math.abs(x - (whole.data[i] as number))))).toBeLessThan(2e-3);
   expect(stored.data.every((x) => x === Math.f16round(x))).toBe(true);
 });

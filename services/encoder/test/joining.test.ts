@@ -15,18 +15,18 @@ beforeAll(async () => {
 });
 afterAll(() => resources.disposeAsync());
 
-/** The answers, and how many pictures went through the model for them. */
+/** The answers, and how many images went through the model for them. */
 async function counting<T>(work: () => Promise<T>): Promise<[answers: T, encoded: number]> {
   const before = await stack.encoded();
   const answers = await work();
   return [answers, (await stack.encoded()) - before];
 }
 
-test("a picture sent twice is encoded once, and is found the second time", async () => {
-  const picture = fixture("drawn/scene-900000.png");
+test("an image sent twice is encoded once, and is found the second time", async () => {
+  const image = fixture("drawn/scene-900000.png");
   const [[first, second], encoded] = await counting(async () => [
-    await stack.client.encode({ picture }),
-    await stack.client.encode({ picture }),
+    await stack.client.encode({ image }),
+    await stack.client.encode({ image }),
   ]);
   expect(encoded).toBe(1);
   expect(first).toMatchObject({ cacheResult: CacheResult.MISS, cacheTier: CacheTier.NONE });
@@ -38,10 +38,10 @@ test("a picture sent twice is encoded once, and is found the second time", async
   expect(Number(expiresAtMs)).toBe(now + hourMs);
 });
 
-test("sixteen calls with one picture at a time share one encoding", async () => {
-  const picture = await large();
+test("sixteen calls with one image at a time share one encoding", async () => {
+  const image = await large();
   const [answers, encoded] = await counting(() =>
-    Promise.all(Array.from({ length: 16 }, () => stack.client.encode({ picture }))),
+    Promise.all(Array.from({ length: 16 }, () => stack.client.encode({ image }))),
   );
   expect(encoded).toBe(1);
   expect(new Set(answers.map(({ key }) => key)).size).toBe(1);
@@ -57,8 +57,8 @@ test("different files of the same pixels share one encoding, at one time and lat
   const webp = new Uint8Array(await sharp(png).webp({ lossless: true }).toBuffer());
   const gray = new Uint8Array(await sharp(png).png({ compressionLevel: 0 }).toBuffer());
   const [answers, encoded] = await counting(async () => [
-    ...(await Promise.all([png, webp].map((picture) => stack.client.encode({ picture })))),
-    await stack.client.encode({ picture: gray }),
+    ...(await Promise.all([png, webp].map((image) => stack.client.encode({ image })))),
+    await stack.client.encode({ image: gray }),
   ]);
   expect(encoded).toBe(1);
   expect(new Set(answers.map(({ key }) => key)).size).toBe(1);
@@ -66,42 +66,42 @@ test("different files of the same pixels share one encoding, at one time and lat
   expect(answers[2]?.cacheResult).toBe(CacheResult.HIT);
 });
 
-test("the orientation that a caller ignores makes another picture of the file", async () => {
-  const picture = fixture("pictures/jpeg-exif6.jpg");
-  const upright = await stack.client.encode({ picture });
-  const stored = await stack.client.encode({ picture, ignoreOrientation: true });
+test("the orientation that a caller ignores makes another image of the file", async () => {
+  const image = fixture("images/jpeg-exif6.jpg");
+  const upright = await stack.client.encode({ image });
+  const stored = await stack.client.encode({ image, ignoreOrientation: true });
   expect(stored.key).not.toBe(upright.key);
   expect([stored.width, stored.height]).toEqual([upright.height, upright.width]);
 });
 
 test("a tenant does not find what another has sent", async () => {
-  const picture = await plain(1);
+  const image = await plain(1);
   const [answers, encoded] = await counting(() =>
-    Promise.all(["", "a", "b"].map((tenant) => stack.client.encode({ picture, tenant }))),
+    Promise.all(["", "a", "b"].map((tenant) => stack.client.encode({ image, tenant }))),
   );
   expect(encoded).toBe(3);
   expect(new Set(answers.map(({ key }) => key)).size).toBe(3);
 });
 
-test("a picture whose embedding has expired is encoded again", async () => {
-  const picture = await plain(2);
-  const first = await stack.client.encode({ picture });
+test("an image whose embedding has expired is encoded again", async () => {
+  const image = await plain(2);
+  const first = await stack.client.encode({ image });
   now += hourMs;
   await expect(stack.client.getEmbedding({ key: first.key })).rejects.toMatchObject({ code: "embedding_evicted" });
-  const [again, encoded] = await counting(() => stack.client.encode({ picture }));
+  const [again, encoded] = await counting(() => stack.client.encode({ image }));
   expect(encoded).toBe(1);
   expect(again).toMatchObject({ key: first.key, cacheResult: CacheResult.MISS });
 });
 
 test("an embedding is in the store, whole, when the answer comes", async () => {
-  const { key } = await stack.client.encode({ picture: await plain(3) });
+  const { key } = await stack.client.encode({ image: await plain(3) });
   const { model } = await stack.client.getEncoderModel({});
   const { dims, data } = (await store.get(key)) as Embedding;
   expect(dims).toEqual([model?.imageTokens, model?.hiddenSize]);
   expect(data.every(Number.isFinite)).toBe(true);
 });
 
-test("a picture that is found again is not the next to be forgotten", async () => {
+test("an image that is found again is not the next to be forgotten", async () => {
   const { model } = resources.use(await buildModel());
   const { imageTokens, text } = model.manifest.config;
   const twoEmbeddings = 2 * (imageTokens * text.hidden * Float32Array.BYTES_PER_ELEMENT + 1024);
@@ -111,8 +111,8 @@ test("a picture that is found again is not the next to be forgotten", async () =
   });
   const [first, second, third] = await Promise.all([4, 5, 6].map((colour) => plain(colour)));
   const results = [];
-  for (const picture of [first, second, first, third, first, second] as Uint8Array[]) {
-    results.push((await small.client.encode({ picture })).cacheResult);
+  for (const image of [first, second, first, third, first, second] as Uint8Array[]) {
+    results.push((await small.client.encode({ image })).cacheResult);
   }
   const { HIT, MISS } = CacheResult;
   expect(results).toEqual([MISS, MISS, HIT, MISS, HIT, MISS]);

@@ -20,19 +20,19 @@ test("a worker that crashes fails its calls as unavailable, health says so, and 
   const nextStatus = async () => (await statuses.next()).value?.status;
   expect(await nextStatus()).toBe(Status.SERVING);
   writeFileSync(join(built.model.folder, "fall"), "");
-  const picture = await plain(1);
-  await expect(stack.client.encode({ picture })).rejects.toMatchObject({ code: "unavailable" });
+  const image = await plain(1);
+  await expect(stack.client.encode({ image })).rejects.toMatchObject({ code: "unavailable" });
   expect(await nextStatus()).toBe(Status.NOT_SERVING);
   expect(await nextStatus()).toBe(Status.SERVING);
-  await expect(stack.client.encode({ picture })).resolves.toMatchObject({ cacheResult: CacheResult.MISS });
+  await expect(stack.client.encode({ image })).resolves.toMatchObject({ cacheResult: CacheResult.MISS });
   await statuses.return?.();
 });
 
 test("disposal lets a call under way finish and leaves nothing that listens", async () => {
   const stack = await startStack(built);
-  const picture = await large();
-  const call = stack.client.encode({ picture });
-  await stack.client.getEncoderModel({}); // Calls of one connection arrive in order: the picture has arrived.
+  const image = await large();
+  const call = stack.client.encode({ image });
+  await stack.client.getEncoderModel({}); // Calls of one connection arrive in order: the image has arrived.
   await stack.encoder[Symbol.asyncDispose]();
   await expect(call).resolves.toMatchObject({ cacheResult: CacheResult.MISS, width: 5000 });
   await expect(stack.client.getEncoderModel({}, { deadlineMs: 2000 })).rejects.toMatchObject({ code: "unavailable" });
@@ -44,9 +44,9 @@ test("a model that cannot be loaded fails the start, and nothing is left behind"
   await expect(startStack({ model: missing })).rejects.toThrow(/vision\.onnx/);
 });
 
-test("the main thread goes on while pictures are decoded, resized and encoded", async () => {
+test("the main thread goes on while images are decoded, resized and encoded", async () => {
   await using stack = await startStack(built);
-  const pictures = await Promise.all(Array.from({ length: 6 }, (_, index) => plain(index, 3000, 2000)));
+  const images = await Promise.all(Array.from({ length: 6 }, (_, index) => plain(index, 3000, 2000)));
   let ticks = 0;
   const ticking = new AbortController();
   const ticker = (async () => {
@@ -56,11 +56,11 @@ test("the main thread goes on while pictures are decoded, resized and encoded", 
     }
   })();
   const began = performance.now();
-  await Promise.all(pictures.map((picture) => stack.client.encode({ picture })));
+  await Promise.all(images.map((image) => stack.client.encode({ image })));
   const elapsedMs = performance.now() - began;
   ticking.abort();
   await ticker;
-  expect(await stack.encoded()).toBe(pictures.length);
+  expect(await stack.encoded()).toBe(images.length);
   // The encoder's main thread is this one. Were it blocked for more than 50 ms at a stretch, there would be fewer.
   expect(ticks).toBeGreaterThanOrEqual(Math.floor(elapsedMs / 50));
 });

@@ -2,12 +2,13 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { createClient } from "@florence/grpc";
 import { type BuiltModel, type Precision, prepareModel } from "@florence/model";
 import { Encoder } from "@florence/proto/encoder";
 import { Health } from "@florence/proto/health";
-import { createClient } from "@florence/service";
+import { readConfig } from "@florence/service";
 import sharp from "sharp";
-import { type EncoderOptions, readEncoderConfig, startEncoder } from "../src/encoder.ts";
+import { type EncoderOptions, encoderConfig, startEncoder } from "../src/encoder.ts";
 
 const root = fileURLToPath(new URL("../../../", import.meta.url));
 
@@ -29,7 +30,7 @@ export async function startStack(
   env: Readonly<Record<string, string | undefined>> = {},
 ) {
   await using resources = new AsyncDisposableStack();
-  const config = readEncoderConfig({ FLORENCE_LOG_LEVEL: "silent", ...env });
+  const config = readConfig({ FLORENCE_LOG_LEVEL: "silent", ...env }, encoderConfig);
   const encoder = resources.use(await startEncoder(config, options));
   const client = resources.use(createClient(Encoder, encoder.address));
   const health = resources.use(createClient(Health, encoder.address));
@@ -38,8 +39,8 @@ export async function startStack(
     encoder,
     client,
     health,
-    /** Pictures that went through the model so far. */
-    encoded: async () => Number((await client.getEncoderModel({})).picturesEncoded),
+    /** Images that went through the model so far. */
+    encoded: async () => Number((await client.getEncoderModel({})).imagesEncoded),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }
@@ -49,7 +50,7 @@ export function fixture(path: string): Uint8Array<ArrayBuffer> {
   return new Uint8Array(readFileSync(join(root, "test/fixtures", path)));
 }
 
-/** A picture of one colour; equal colours and sizes give equal pixels. */
+/** An image of one colour; equal colours and sizes give equal pixels. */
 export async function plain(colour: number, width = 64, height = 48): Promise<Uint8Array<ArrayBuffer>> {
   const background = { r: colour & 255, g: (colour >> 8) & 255, b: (colour >> 16) & 255 };
   return new Uint8Array(
@@ -59,5 +60,5 @@ export async function plain(colour: number, width = 64, height = 48): Promise<Ui
   );
 }
 
-/** A picture that takes some 100 ms to decode, so that calls which follow at once find it under way. */
+/** An image that takes some 100 ms to decode, so that calls which follow at once find it under way. */
 export const large = () => plain(0x336699, 5000, 4000);

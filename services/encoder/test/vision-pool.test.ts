@@ -1,4 +1,4 @@
-import { createLogger } from "@florence/service";
+import { createLogger } from "@florence/node";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { VisionPool, type VisionPoolOptions } from "../src/vision-pool.ts";
 import { buildModel } from "./stack.ts";
@@ -25,15 +25,15 @@ const never = new AbortController().signal;
 const difference = (a: Float32Array, b: Float32Array) =>
   Math.max(...a.map((value, at) => Math.abs(value - (b[at] as number))));
 
-test("pictures that come while the worker is busy form bounded batches, and each gets its own features", async () => {
+test("images that come while the worker is busy form bounded batches, and each gets its own features", async () => {
   await using pool = await startPool();
   const seeds = Array.from({ length: 7 }, (_, seed) => seed);
   const together = await Promise.all(seeds.map((seed) => pool.encode(pixels(seed), never)));
-  // The first is run at once; then four, the bound; then the last two. Pictures of one run report the same time.
+  // The first is run at once; then four, the bound; then the last two. Images of one run report the same time.
   const runs = together.map(({ encodeMs }) => encodeMs);
   expect(new Set(runs).size).toBe(3);
   expect(new Set(runs.slice(1, 5)).size).toBe(1);
-  expect(pool.picturesEncoded).toBe(7);
+  expect(pool.imagesEncoded).toBe(7);
   for (const [seed, { data }] of together.entries()) {
     const alone = await pool.encode(pixels(seed), never);
     expect(difference(alone.data, data)).toBeLessThan(2e-4);
@@ -41,7 +41,7 @@ test("pictures that come while the worker is busy form bounded batches, and each
   }
 });
 
-test("a picture that its caller has left is dropped from the queue, and no other", async () => {
+test("an image that its caller has left is dropped from the queue, and no other", async () => {
   await using pool = await startPool();
   const leaving = new AbortController();
   const running = pool.encode(pixels(0), never);
@@ -50,14 +50,14 @@ test("a picture that its caller has left is dropped from the queue, and no other
   leaving.abort();
   expect(await left).toMatchObject({ code: "cancelled" });
   await Promise.all([running, waiting]);
-  expect(pool.picturesEncoded).toBe(2);
+  expect(pool.imagesEncoded).toBe(2);
 });
 
-test("several workers share the pictures", async () => {
+test("several workers share the images", async () => {
   await using pool = await startPool({ count: 2, batchMax: 1 });
   const features = await Promise.all([0, 1, 2, 3].map((seed) => pool.encode(pixels(seed), never)));
   expect(features).toHaveLength(4);
-  expect(pool.picturesEncoded).toBe(4);
+  expect(pool.imagesEncoded).toBe(4);
 });
 
 test("disposal refuses what waits", async () => {

@@ -1,19 +1,19 @@
 import { type TaskRow, tasks } from "@florence/model/tasks";
 import { Admission, Fault, faultTable, type Logger, toFault } from "@florence/service";
 import { type Context, Hono } from "hono";
-import { type AnnotateContext, annotate, collect, upload } from "./annotate.ts";
-import { readAnnotateRequest, readUploadRequest } from "./annotate-request.ts";
-import { annotateStream } from "./annotate-stream.ts";
-import { HeldBytes } from "./body.ts";
-import { beginCall, type Call } from "./call.ts";
-import type { ReadContext } from "./forms.ts";
-import { ImageIds } from "./image-id.ts";
+import { type AnnotateContext, annotate, collect, upload } from "./annotate/annotate.ts";
+import type { DecoderClient, EncoderClient } from "./annotate/encode.ts";
+import type { ReadContext } from "./annotate/forms.ts";
+import { ImageIds } from "./annotate/image-id.ts";
+import type { UrlFetch } from "./annotate/image-source.ts";
+import { readAnnotateRequest, readUploadRequest } from "./annotate/request.ts";
+import { annotateStream } from "./annotate/stream.ts";
+import { HeldBytes } from "./http/body.ts";
+import { beginCall, type Call } from "./http/call.ts";
+import { faultResponse } from "./http/problem.ts";
+import { chooseRequestId } from "./http/request-id.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
-import { ModelProbe, modelsJson } from "./models.ts";
-import type { UrlFetch } from "./picture.ts";
-import { faultResponse } from "./problem.ts";
-import { chooseRequestId } from "./request-id.ts";
-import type { DecoderClient, EncoderClient } from "./upstream.ts";
+import { ModelProbe, modelsJson } from "./peers/models.ts";
 
 /** What a gateway is made of. Nothing here is tied to Node: another runtime brings its own clients and fetcher. */
 export interface GatewayParts {
@@ -23,13 +23,13 @@ export interface GatewayParts {
   readonly limits?: Partial<Limits>;
   /** At least 16 bytes, the same in every gateway that shall accept an image id. Default: random, so ids end with the process. */
   readonly idSecret?: Uint8Array<ArrayBuffer> | undefined;
-  /** Fetches pictures by URL; without it every URL is refused. */
+  /** Fetches images by URL; without it every URL is refused. */
   readonly fetchUrl?: UrlFetch | undefined;
   /** Once it has fired, the gateway says that it is not ready. */
   readonly stopping?: AbortSignal | undefined;
 }
 
-// A picture of 1 MB at 4 Mbit/s. Longer than most bodies take, and short enough that who sends a byte at a time blocks nobody.
+// An image of 1 MB at 4 Mbit/s. Longer than most bodies take, and short enough that who sends a byte at a time blocks nobody.
 const slowBodyMs = 2_000;
 
 /** The HTTP application. */
@@ -87,7 +87,7 @@ export function createGateway(parts: GatewayParts): Gateway {
     {
       method: "POST",
       path: "/v1/annotate",
-      about: "Ask one or several tasks about a picture.",
+      about: "Ask one or several tasks about an image.",
       handle: (c) =>
         admitted(c, readAnnotateRequest, async (request, context, scope) => {
           const events = annotate(request, context);
@@ -98,7 +98,7 @@ export function createGateway(parts: GatewayParts): Gateway {
     {
       method: "POST",
       path: "/v1/images",
-      about: "Send and encode a picture now, ask about it later by its id.",
+      about: "Send and encode an image now, ask about it later by its id.",
       handle: (c) =>
         admitted(c, readUploadRequest, async (request, context) => json(await upload(request, context), 201)),
     },
@@ -199,5 +199,5 @@ function taskJson({ name, token, input, answer, description }: TaskRow) {
 }
 
 const refuseUrl: UrlFetch = async () => {
-  throw new Fault("url_forbidden", "image.url: this server fetches no pictures. Send the picture itself.");
+  throw new Fault("url_forbidden", "image.url: this server fetches no images. Send the image itself.");
 };

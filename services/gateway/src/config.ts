@@ -1,6 +1,6 @@
-import { type Config, type ConfigSpec, integer, logLevels, oneOf, readConfig, secret, text } from "@florence/service";
+import { type Config, integer, logLevels, oneOf, secret, text } from "@florence/service";
 import { defaultLimits, type Limits } from "./limits.ts";
-import { resolveMsDefault } from "./peers.ts";
+import { resolveMsDefault } from "./peers/peers.ts";
 
 // A terabyte: no setting in bytes is meant to be more.
 const bytesMax = 1024 ** 4;
@@ -40,14 +40,14 @@ export const gatewayConfig = {
     min: 0,
     max: hourMs,
   }),
-  uploadBytesMax: limit("uploadBytesMax", "Largest picture file, bytes.", 1, bytesMax),
+  uploadBytesMax: limit("uploadBytesMax", "Largest image file, bytes.", 1, bytesMax),
   bodyOverheadBytesMax: limit(
     "bodyOverheadBytesMax",
-    "What a JSON or multipart body may hold beside its picture, bytes.",
+    "What a JSON or multipart body may hold beside its image, bytes.",
     1,
     bytesMax,
   ),
-  heldBytesMax: limit("heldBytesMax", "Bodies and fetched pictures held at one time, bytes.", 1, bytesMax),
+  heldBytesMax: limit("heldBytesMax", "Bodies and fetched images held at one time, bytes.", 1, bytesMax),
   uploadsMax: limit("uploadsMax", "Requests whose bodies are being received at one time.", 1, 1e6),
   requestsMax: limit("requestsMax", "Requests served at one time.", 1, 1e6, "FLORENCE_GATEWAY_REQUESTS_MAX"),
   queueMax: limit("queueMax", "Requests that may wait for one of those places.", 0, 1e6, "FLORENCE_GATEWAY_QUEUE_MAX"),
@@ -56,22 +56,11 @@ export const gatewayConfig = {
   newTokensMax: limit("newTokensMax", "Largest max_new_tokens.", 1, 1e6),
   beamsMax: limit("beamsMax", "Largest num_beams.", 1, 100),
   deadlineMs: limit("deadlineMs", "From a request's first byte to its answer's last, milliseconds.", 1, hourMs),
-  urlFetchMs: limit("urlFetchMs", "Fetching a picture by URL, milliseconds.", 1, hourMs),
-  urlRedirectsMax: limit("urlRedirectsMax", "Redirects followed for one picture.", 0, 20),
+  urlFetchMs: limit("urlFetchMs", "Fetching an image by URL, milliseconds.", 1, hourMs),
+  urlRedirectsMax: limit("urlRedirectsMax", "Redirects followed for one image.", 0, 20),
 };
 
 export type GatewayConfig = Config<typeof gatewayConfig>;
-
-/**
- * Reads the gateway's configuration; `alsoKnown` are the variables of services that share the process. Throws a
- * ConfigError that names every unusable variable.
- */
-export function readGatewayConfig(
-  env: Readonly<Record<string, string | undefined>>,
-  alsoKnown: readonly ConfigSpec[] = [],
-): GatewayConfig {
-  return readConfig(env, gatewayConfig, { alsoKnown });
-}
 
 /** A limit's default and reason stand in limits.ts. */
 function limit(name: keyof Limits, help: string, min: number, max: number, variable?: string) {

@@ -2,11 +2,11 @@ const MiB = 1024 * 1024;
 
 /** Every bound of the gateway. All are configurable; the defaults say why they are what they are. */
 export interface Limits {
-  /** Largest picture file, bytes. */
+  /** Largest image file, bytes. */
   readonly uploadBytesMax: number;
-  /** What a JSON or multipart body may hold beside its picture, bytes. */
+  /** What a JSON or multipart body may hold beside its image, bytes. */
   readonly bodyOverheadBytesMax: number;
-  /** Bytes of all bodies and fetched pictures held at one time. */
+  /** Bytes of all bodies and fetched images held at one time. */
   readonly heldBytesMax: number;
   /** Requests whose bodies are being received at one time. */
   readonly uploadsMax: number;
@@ -24,9 +24,9 @@ export interface Limits {
   readonly beamsMax: number;
   /** From the first byte of a request to the last of its answer, milliseconds. */
   readonly deadlineMs: number;
-  /** Fetching a picture from a URL, redirects included, milliseconds. */
+  /** Fetching an image from a URL, redirects included, milliseconds. */
   readonly urlFetchMs: number;
-  /** Redirects followed for one picture. */
+  /** Redirects followed for one image. */
   readonly urlRedirectsMax: number;
 }
 
@@ -35,7 +35,7 @@ export const defaultLimits: Limits = {
   uploadBytesMax: 16 * MiB,
   // 32 texts of 2,000 characters are 375 KiB even when every character is written as a six-byte escape.
   bodyOverheadBytesMax: 1 * MiB,
-  // A picture may stand in memory up to three times (body, decoded, gRPC message), so this is about 0.8 GiB at worst.
+  // An image may stand in memory up to three times (body, decoded, gRPC message), so this is about 0.8 GiB at worst.
   heldBytesMax: 256 * MiB,
   // Slow senders keep no place of those who are done, so there may be more of them. Each costs a socket and 64 KiB; heldBytesMax bounds the rest.
   uploadsMax: 1024,
@@ -45,7 +45,7 @@ export const defaultLimits: Limits = {
   queueMax: 64,
   // Twice the task table; one call fills the decoder's batch and no more.
   tasksMax: 32,
-  // The text encoder's position table ends at about 450 tokens beside the picture.
+  // The text encoder's position table ends at about 450 tokens beside the image.
   textCharactersMax: 2000,
   // The decoder's position table.
   newTokensMax: 1024,

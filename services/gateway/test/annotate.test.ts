@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { data, digest, type Json, picture, problemOf, startStack } from "./stack.ts";
+import { data, digest, image, type Json, problemOf, startStack } from "./stack.ts";
 
 let stack: Awaited<ReturnType<typeof startStack>>;
 beforeAll(async () => {
@@ -45,7 +45,7 @@ test("a JSON call is answered with everything the contract names, results in the
 test("the three forms of one call reach the services as the same call", async () => {
   const options = { max_new_tokens: 20, num_beams: 2, early_stopping: "never", constrain: true, auto_orient: false };
   const form = new FormData();
-  form.set("image", new Blob([picture]), "picture.png");
+  form.set("image", new Blob([image]), "image.png");
   form.set("tasks", JSON.stringify([{ task: "caption" }, { task: "phrase_grounding", text: "a red: circle" }]));
   form.set("options", JSON.stringify(options));
   const query = new URLSearchParams({
@@ -68,7 +68,7 @@ test("the three forms of one call reach the services as the same call", async ()
   expect(
     new Set(
       seen.map(({ encode, generate }) =>
-        JSON.stringify([[...(encode?.picture ?? [])], encode?.ignoreOrientation, generate]),
+        JSON.stringify([[...(encode?.image ?? [])], encode?.ignoreOrientation, generate]),
       ),
     ).size,
   ).toBe(1);
@@ -102,7 +102,7 @@ test("a region is given in pixels or as location tokens, and reaches the decoder
   );
 });
 
-test("a region outside the picture fails its own task alone", async () => {
+test("a region outside the image fails its own task alone", async () => {
   const answer = await answerOf(
     await stack.json({
       image: { data },
@@ -116,7 +116,7 @@ test("a region outside the picture fails its own task alone", async () => {
   expect(answer.results[1].answer).toEqual({ "<CAPTION>": "caption:" });
 });
 
-test("an image id stands for the picture, without another encoding", async () => {
+test("an image id stands for the image, without another encoding", async () => {
   const uploaded = await stack.json({ image: { data } }, "/v1/images");
   expect(uploaded.status).toBe(201);
   const { image } = (await uploaded.json()) as Json;
@@ -133,7 +133,7 @@ test("an image id stands for the picture, without another encoding", async () =>
   });
 });
 
-test("every mistake that needs no picture is refused before anything is encoded, with its own code", async () => {
+test("every mistake that needs no image is refused before anything is encoded, with its own code", async () => {
   const encodings = stack.encodes.length;
   const tasks = [{ task: "caption" }];
   const region = { x1: 0, y1: 0, x2: 1, y2: 1 };

@@ -1,11 +1,16 @@
 import { readFileSync } from "node:fs";
-import { describeConfig } from "@florence/service";
+import { describeConfig, readConfig } from "@florence/service";
 import { expect, test } from "vitest";
-import { gatewayConfig, readGatewayConfig } from "../src/config.ts";
+import { gatewayConfig } from "../src/config.ts";
 import { defaultLimits } from "../src/limits.ts";
 
 test("an empty environment gives the documented defaults and every default limit", () => {
-  expect(readGatewayConfig({})).toMatchObject({ port: 8080, host: "127.0.0.1", idSecret: undefined, ...defaultLimits });
+  expect(readConfig({}, gatewayConfig)).toMatchObject({
+    port: 8080,
+    host: "127.0.0.1",
+    idSecret: undefined,
+    ...defaultLimits,
+  });
 });
 
 test("the README's table names every variable with its default", () => {

@@ -1,28 +1,27 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { createClient } from "@florence/grpc";
+import { createLogger } from "@florence/node";
 import { Decoder } from "@florence/proto/decoder";
 import { Encoder } from "@florence/proto/encoder";
-import { createClient, createLogger, Fault } from "@florence/service";
+import { Fault } from "@florence/service";
 import { describe, expect, test } from "vitest";
-import { balancedClients } from "../src/balanced-clients.ts";
-import { Peers } from "../src/peers.ts";
+import { balancedClients } from "../src/peers/clients.ts";
+import { Peers } from "../src/peers/peers.ts";
 import { type DecoderScript, digest, type Json, resultOf, startStack } from "./stack.ts";
 
 const tasks = [{ task: "caption" }, { task: "ocr" }];
-const pictures = Array.from({ length: 16 }, (_, i) => new Uint8Array([1, 2, 3, i]));
-const ask = (
-  stack: { json: (body: unknown) => Promise<Response> },
-  picture = pictures[0] as Uint8Array,
-  stream = false,
-) => stack.json({ image: { data: Buffer.from(picture).toString("base64") }, tasks, stream });
+const images = Array.from({ length: 16 }, (_, i) => new Uint8Array([1, 2, 3, i]));
+const ask = (stack: { json: (body: unknown) => Promise<Response> }, image = images[0] as Uint8Array, stream = false) =>
+  stack.json({ image: { data: Buffer.from(image).toString("base64") }, tasks, stream });
 const encoded = { key: "k", width: 10, height: 10, holder: "127.0.0.1:1", expiresAtMs: 0n };
 
 describe("encoders", () => {
-  test("each get the same pictures again; when one goes, only its pictures move", async () => {
+  test("each get the same images again; when one goes, only its images move", async () => {
     await using stack = await startStack({ encoder: [{}, {}, {}] });
     const homes = async () => {
       const by: number[] = [];
-      for (const picture of pictures) {
-        expect((await ask(stack, picture)).status).toBe(200);
+      for (const image of images) {
+        expect((await ask(stack, image)).status).toBe(200);
         by.push(stack.encodedBy.at(-1) as number);
       }
       return by;
@@ -39,7 +38,7 @@ describe("encoders", () => {
     }
   });
 
-  test("share a picture that everyone asks for at one time", async () => {
+  test("share an image that everyone asks for at one time", async () => {
     const all = Promise.withResolvers<void>();
     const encode = async () => {
       if (stack.encodes.length === 30) all.resolve();
@@ -65,12 +64,12 @@ describe("encoders", () => {
         return found;
       },
     });
-    const askAll = () => Promise.all(pictures.map((picture) => ask(stack, picture)));
+    const askAll = () => Promise.all(images.map((image) => ask(stack, image)));
     await askAll();
     expect(new Set(stack.encodedBy)).toEqual(new Set([0]));
     where.second = ["127.0.0.1"];
     while (!stack.encodedBy.includes(1)) await askAll();
-    // Where nobody listens: its pictures go to the one that is left.
+    // Where nobody listens: its images go to the one that is left.
     where.first = ["127.0.0.2"];
     await sleep(300);
     stack.encodedBy.length = 0;
@@ -97,7 +96,7 @@ describe("encoders", () => {
     });
     const { encoder } = balancedClients(encoders, decoders, log);
     const calls = await Promise.allSettled(
-      Array.from({ length: 100 }, (_, i) => encoder.encode({ picture: new Uint8Array([i]) })),
+      Array.from({ length: 100 }, (_, i) => encoder.encode({ image: new Uint8Array([i]) })),
     );
     expect(calls.every(({ status }) => status === "rejected")).toBe(true);
     // A burst of 20 and one in five.
@@ -155,7 +154,7 @@ describe("decoders", () => {
 
   test("one that dies under a stream costs the task whose tokens were shown; the other is asked of another", async () => {
     await using stack = await startDying("token");
-    const text = await (await ask(stack, pictures[0], true)).text();
+    const text = await (await ask(stack, images[0], true)).text();
     const events = text
       .split("\n\n")
       .map((event) => [/^event: (.*)$/m.exec(event)?.[1], JSON.parse(/^data: (.*)$/m.exec(event)?.[1] ?? "{}")]);
@@ -178,7 +177,7 @@ describe("peers with another checkpoint", () => {
       decoder: [{}, { getDecoderModel: async () => other }, { getDecoderModel: forever }],
     });
     expect((await stack.get("/readyz")).status).toBe(200);
-    for (const picture of pictures) expect((await ask(stack, picture)).status).toBe(200);
+    for (const image of images) expect((await ask(stack, image)).status).toBe(200);
     expect(new Set(stack.encodedBy)).toEqual(new Set([1, 2]));
     expect(new Set(stack.generatedBy)).toEqual(new Set([0]));
     const { data } = (await (await stack.get("/v1/models")).json()) as Json;
@@ -198,7 +197,7 @@ describe("peers with another checkpoint", () => {
       model = ((await (await stack.get("/v1/models")).json()) as Json).data[0].id;
     }
     stack.encodedBy.length = 0;
-    for (const picture of pictures) expect((await ask(stack, picture)).status).toBe(200);
+    for (const image of images) expect((await ask(stack, image)).status).toBe(200);
     expect(stack.encodedBy).not.toContain(0);
   });
 });

@@ -1,6 +1,6 @@
 import { Fault } from "@florence/service";
 import { expect, test } from "vitest";
-import { data, type Json, picture, problemOf, resultOf, startStack } from "./stack.ts";
+import { data, image, type Json, problemOf, resultOf, startStack } from "./stack.ts";
 
 const call = { image: { data }, tasks: [{ task: "caption" }, { task: "ocr" }] };
 const encoded = { key: "k", width: 10, height: 10, holder: "127.0.0.1:1", expiresAtMs: 0n };
@@ -69,7 +69,7 @@ test("an error inside a service is 500 and tells the caller nothing of it", asyn
   expect(JSON.stringify(problem)).not.toContain("secret");
 });
 
-test("an embedding that is gone is encoded again once while the picture is at hand", async () => {
+test("an embedding that is gone is encoded again once while the image is at hand", async () => {
   let evictions = 1;
   await using stack = await startStack({
     encoder: { encode: async () => ({ ...encoded, key: `key-${stack.encodes.length}` }) },
@@ -115,12 +115,12 @@ test("only the tasks that met the eviction are run again", async () => {
   expect(stack.generates.map(({ tasks }) => tasks.map(({ name }) => name))).toEqual([["caption", "ocr"], ["ocr"]]);
 });
 
-test("an image id whose embedding is gone is 410 and says to send the picture again", async () => {
+test("an image id whose embedding is gone is 410 and says to send the image again", async () => {
   await using stack = await startStack({
     decoder: {
       // biome-ignore lint/correctness/useYield: it refuses before its first event.
       async *generate() {
-        throw new Fault("embedding_evicted", "The picture is no longer held. Send the picture again.");
+        throw new Fault("embedding_evicted", "The image is no longer held. Send the image again.");
       },
     },
   });
@@ -245,7 +245,7 @@ test("a body over the limit is refused at its announced length, or where it cros
     "image_too_large",
   );
   const form = new FormData();
-  form.set("image", new Blob([new Uint8Array(100_001)]), "picture.png");
+  form.set("image", new Blob([new Uint8Array(100_001)]), "image.png");
   form.set("tasks", '[{"task":"caption"}]');
   expect((await problemOf(await fetch(`${stack.url}/v1/annotate`, { method: "POST", body: form }))).code).toBe(
     "image_too_large",
@@ -274,7 +274,7 @@ test("requests and bytes beyond what may be held at one time are 429, and places
   expect((await stack.get("/healthz")).status).toBe(200);
   release.resolve();
   expect((await first).status).toBe(200);
-  expect((await stack.raw("task=caption", new Uint8Array([...picture, ...picture]))).status).toBe(200);
+  expect((await stack.raw("task=caption", new Uint8Array([...image, ...image]))).status).toBe(200);
   expect(await problemOf(await stack.raw("task=caption", new Uint8Array(9)))).toMatchObject({
     status: 429,
     code: "overloaded",

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { ImageIds } from "../src/image-id.ts";
+import { ImageIds } from "../src/annotate/image-id.ts";
 
 const secret = new Uint8Array(32).fill(7);
 const image = { key: "digest.1.f16.abc", holder: "10.0.0.1:50051", width: 640, height: 480, expiresAtMs: 2000 };

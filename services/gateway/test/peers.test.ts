@@ -1,44 +1,44 @@
-import { createLogger } from "@florence/service";
+import { createLogger } from "@florence/node";
 import { describe, expect, test } from "vitest";
-import { byLoad, byPicture, RetryBudget } from "../src/balance.ts";
-import { type Peer, Peers } from "../src/peers.ts";
+import { byImage, byLoad, RetryBudget } from "../src/peers/choice.ts";
+import { type Peer, Peers } from "../src/peers/peers.ts";
 
 const log = createLogger({ name: "test", level: "silent" });
 const peer = (address: string): Peer<string> => ({ address, client: address, inFlight: 0, avoidUntil: 0 });
 const three = () => [peer("10.0.0.1:1"), peer("10.0.0.2:1"), peer("10.0.0.3:1")];
-const pictures = Array.from({ length: 300 }, (_, i) => `picture ${i}`);
-const chosen = (peers: Peer<string>[], picture: string) => byPicture(peers, picture, 0)[0]?.address;
+const images = Array.from({ length: 300 }, (_, i) => `image ${i}`);
+const chosen = (peers: Peer<string>[], image: string) => byImage(peers, image, 0)[0]?.address;
 
-describe("a picture's encoder", () => {
+describe("an image's encoder", () => {
   test("is the same while the set of encoders is, whatever the order in which they are known", () => {
-    for (const picture of pictures) expect(chosen(three().reverse(), picture)).toBe(chosen(three(), picture));
+    for (const image of images) expect(chosen(three().reverse(), image)).toBe(chosen(three(), image));
   });
 
-  test("shares the pictures about evenly", () => {
+  test("shares the images about evenly", () => {
     const counts = new Map<string, number>();
-    for (const picture of pictures)
-      counts.set(chosen(three(), picture) as string, (counts.get(chosen(three(), picture) as string) ?? 0) + 1);
+    for (const image of images)
+      counts.set(chosen(three(), image) as string, (counts.get(chosen(three(), image) as string) ?? 0) + 1);
     for (const count of counts.values()) expect(count).toBeGreaterThan(60);
   });
 
-  test("changes only for the pictures of one that goes", () => {
-    for (const picture of pictures) {
-      const before = chosen(three(), picture);
-      const after = chosen(three().slice(0, 2), picture);
+  test("changes only for the images of one that goes", () => {
+    for (const image of images) {
+      const before = chosen(three(), image);
+      const after = chosen(three().slice(0, 2), image);
       if (before !== "10.0.0.3:1") expect(after).toBe(before);
     }
   });
 
   test("is passed over while it carries far more than its share, or was not there a moment ago", () => {
     const peers = three();
-    const own = byPicture(peers, "a", 0)[0] as Peer<string>;
+    const own = byImage(peers, "a", 0)[0] as Peer<string>;
     own.inFlight = 20;
     expect(chosen(peers, "a")).not.toBe(own.address);
     own.inFlight = 2;
     expect(chosen(peers, "a")).toBe(own.address);
     own.avoidUntil = 10;
-    expect(byPicture(peers, "a", 9).at(-1)).toBe(own);
-    expect(byPicture(peers, "a", 11)[0]).toBe(own);
+    expect(byImage(peers, "a", 9).at(-1)).toBe(own);
+    expect(byImage(peers, "a", 11)[0]).toBe(own);
   });
 });
 

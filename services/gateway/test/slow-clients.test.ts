@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { connect } from "node:net";
 import { expect, test } from "vitest";
-import { readBody } from "../src/body.ts";
+import { readBody } from "../src/http/body.ts";
 import { data, startStack } from "./stack.ts";
 
 const call = { image: { data }, tasks: [{ task: "caption" }] };

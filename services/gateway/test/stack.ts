@@ -1,8 +1,10 @@
+import { implement, type RunningServer, startServer } from "@florence/grpc";
 import { findTask } from "@florence/model/tasks";
+import { createLogger } from "@florence/node";
 import { Decoder, FinishReason, type GenerateRequest, RegionShape } from "@florence/proto/decoder";
 import { CacheResult, CacheTier, type EncodeRequest, Encoder } from "@florence/proto/encoder";
-import { createLogger, type Handlers, implement, type RunningServer, startServer } from "@florence/service";
-import { readGatewayConfig, startGateway } from "../src/gateway.ts";
+import { type Handlers, readConfig } from "@florence/service";
+import { gatewayConfig, startGateway } from "../src/node/gateway.ts";
 
 export type EncoderScript = Partial<Handlers<typeof Encoder>>;
 export type DecoderScript = Partial<Handlers<typeof Decoder>>;
@@ -105,14 +107,17 @@ export async function startStack(script: StackScript = {}) {
     decoders.push(resources.use(await startServer({ ...serve, services })));
   }
   const list = (servers: readonly RunningServer[]) => servers.map(({ address }) => address).join(",");
-  const config = readGatewayConfig({
-    PORT: "0",
-    FLORENCE_ENCODER: list(encoders),
-    FLORENCE_DECODER: list(decoders),
-    FLORENCE_DRAIN_MS: "500",
-    ...script.addresses?.(encoders, decoders),
-    ...script.env,
-  });
+  const config = readConfig(
+    {
+      PORT: "0",
+      FLORENCE_ENCODER: list(encoders),
+      FLORENCE_DECODER: list(decoders),
+      FLORENCE_DRAIN_MS: "500",
+      ...script.addresses?.(encoders, decoders),
+      ...script.env,
+    },
+    gatewayConfig,
+  );
   const log = createLogger({ name: "test", level: "silent" });
   const gateway = resources.use(await startGateway(config, log, script.resolve));
   const running = resources.move();
@@ -134,15 +139,15 @@ export async function startStack(script: StackScript = {}) {
         ...init,
         headers: { "content-type": "application/json", ...init.headers },
       }),
-    raw: (query: string, body: string | Uint8Array<ArrayBuffer> = picture, type = "image/png") =>
+    raw: (query: string, body: string | Uint8Array<ArrayBuffer> = image, type = "image/png") =>
       fetch(`${url}/v1/annotate?${query}`, { method: "POST", headers: { "content-type": type }, body }),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }
 
-/** Bytes that stand for a picture: scripted encoders do not look at them. */
-export const picture = new Uint8Array([1, 2, 3, 4]);
-export const data = Buffer.from(picture).toString("base64");
+/** Bytes that stand for an image: scripted encoders do not look at them. */
+export const image = new Uint8Array([1, 2, 3, 4]);
+export const data = Buffer.from(image).toString("base64");
 
 export interface Problem {
   type: string;

@@ -1,4 +1,4 @@
-/** A self-signed certificate for pictures.test and other.test, valid for a century. It protects nothing. */
+/** A self-signed certificate for images.test and other.test, valid for a century. It protects nothing. */
 export const certificate = `-----BEGIN CERTIFICATE-----
 MIIBrTCCAVOgAwIBAgIUTyFstxlUArq3R1/iUH5RltAEN1owCgYIKoZIzj0EAwIw
 GDEWMBQGA1UEAwwNcGljdHVyZXMudGVzdDAgFw0yNjExMjQwODI5MDRaGA8yMTI2

@@ -2,8 +2,8 @@ import type { RequestListener } from "node:http";
 import { createServer, type Server } from "node:https";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { HeldBytes } from "../src/body.ts";
-import { createUrlFetch, isPublicAddress } from "../src/url-fetch.ts";
+import { HeldBytes } from "../src/http/body.ts";
+import { createUrlFetch, isPublicAddress } from "../src/node/url-fetch.ts";
 import { certificate, privateKey } from "./tls.ts";
 
 const never = new AbortController().signal;
@@ -29,7 +29,7 @@ const answer: RequestListener = (request, response) => {
 beforeAll(async () => {
   server = createServer({ cert: certificate, key: privateKey }, answer);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  base = `https://pictures.test:${(server.address() as AddressInfo).port}`;
+  base = `https://images.test:${(server.address() as AddressInfo).port}`;
 });
 afterAll(() => {
   server.closeAllConnections();
@@ -48,44 +48,44 @@ async function fetchHere(url: string, bytesMax = 1000, extra: Partial<Parameters
 
 const refusal = (code: string) => expect.objectContaining({ code });
 
-test("a picture is fetched over https from the address that was checked, redirects included", async () => {
-  expect((await fetchHere(`${base}/picture?bytes=1000`)).length).toBe(1000);
+test("an image is fetched over https from the address that was checked, redirects included", async () => {
+  expect((await fetchHere(`${base}/image?bytes=1000`)).length).toBe(1000);
   requests = [];
-  const other = base.replace("pictures.test", "other.test");
-  expect((await fetchHere(`${base}/to?url=${encodeURIComponent(`${other}/picture`)}`)).length).toBe(10);
-  expect(requests.map((request) => request.replace(/:\d+/, ""))).toEqual(["pictures.test/to", "other.test/picture"]);
+  const other = base.replace("images.test", "other.test");
+  expect((await fetchHere(`${base}/to?url=${encodeURIComponent(`${other}/image`)}`)).length).toBe(10);
+  expect(requests.map((request) => request.replace(/:\d+/, ""))).toEqual(["images.test/to", "other.test/image"]);
 });
 
 test("more bytes than allowed are refused, announced or not", async () => {
-  await expect(fetchHere(`${base}/picture?bytes=1001`)).rejects.toEqual(refusal("image_too_large"));
+  await expect(fetchHere(`${base}/image?bytes=1001`)).rejects.toEqual(refusal("image_too_large"));
   await expect(fetchHere(`${base}/chunked?bytes=1001`)).rejects.toEqual(refusal("image_too_large"));
 });
 
 test("the fourth redirect is one too many", async () => {
   const to = (url: string) => `${base}/to?url=${encodeURIComponent(url)}`;
-  expect((await fetchHere(to(to(to(`${base}/picture`))))).length).toBe(10);
-  await expect(fetchHere(to(to(to(to(`${base}/picture`)))))).rejects.toEqual(refusal("url_unreachable"));
+  expect((await fetchHere(to(to(to(`${base}/image`))))).length).toBe(10);
+  await expect(fetchHere(to(to(to(to(`${base}/image`)))))).rejects.toEqual(refusal("url_unreachable"));
 });
 
-test("a server that fails, stalls or lies makes the picture unreachable", async () => {
+test("a server that fails, stalls or lies makes the image unreachable", async () => {
   await expect(fetchHere(`${base}/missing`)).rejects.toEqual(refusal("url_unreachable"));
   await expect(fetchHere(`${base}/broken`)).rejects.toEqual(refusal("url_unreachable"));
   await expect(fetchHere(`${base}/silent`, 1000, { timeoutMs: 200 })).rejects.toEqual(refusal("url_unreachable"));
-  await expect(fetchHere("https://pictures.test:1/")).rejects.toEqual(refusal("url_unreachable"));
+  await expect(fetchHere("https://images.test:1/")).rejects.toEqual(refusal("url_unreachable"));
   await expect(fetchHere(`${base}/`, 1000, { resolve: async () => [] })).rejects.toEqual(refusal("url_unreachable"));
   await expect(fetchHere(`${base}/`, 1000, { resolve: () => new Promise(() => {}), timeoutMs: 200 })).rejects.toEqual(
     refusal("url_unreachable"),
   );
-  await expect(fetchHere(base.replace("pictures.test", "unnamed.test"))).rejects.toEqual(refusal("url_unreachable"));
+  await expect(fetchHere(base.replace("images.test", "unnamed.test"))).rejects.toEqual(refusal("url_unreachable"));
 });
 
 test("only https without credentials is fetched, also after a redirect", async () => {
   for (const url of [
-    "http://pictures.test/",
-    "ftp://pictures.test/",
+    "http://images.test/",
+    "ftp://images.test/",
     "file:///etc/passwd",
-    "https://a:b@pictures.test/",
-    "picture.png",
+    "https://a:b@images.test/",
+    "image.png",
     "",
   ]) {
     await expect(fetchHere(url), url).rejects.toEqual(refusal("url_forbidden"));
@@ -109,7 +109,7 @@ test("no address of this machine or a private network is reached, by number, by 
     "2130706433",
     "[::ffff:127.0.0.1]",
     "169.254.169.254",
-    "pictures.test",
+    "images.test",
   ]) {
     await expect(guarded(`https://${host}:${port}/`), host).rejects.toEqual(refusal("url_forbidden"));
   }

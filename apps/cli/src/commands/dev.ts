@@ -1,5 +1,5 @@
 import { findOrGetNatsServer, startNatsServer } from "@florence/nats-server";
-import { run } from "@florence/service";
+import { run } from "@florence/node";
 import type { Command } from "commander";
 import { cacheFolder, readSettings } from "../config.ts";
 import { UsageError } from "../failure.ts";

@@ -1,6 +1,13 @@
 import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
-import { type Manifest, type ModelConfig, manifestName, openCheckpoint, readManifest } from "@florence/model";
+import {
+  type Manifest,
+  type ModelConfig,
+  manifestName,
+  openCheckpoint,
+  promptTokensMax,
+  readManifest,
+} from "@florence/model";
 import type { Command } from "commander";
 import { percent } from "../model.ts";
 
@@ -56,7 +63,8 @@ function builtFacts({ name, digest, precision, kept, config, files, verification
   };
 }
 
-function configFacts({ vision, text, generation, preprocess, imageTokens }: ModelConfig): Record<string, unknown> {
+function configFacts(config: ModelConfig): Record<string, unknown> {
+  const { vision, text, generation, preprocess, imageTokens } = config;
   return {
     imageSize: preprocess.size,
     imageTokens,
@@ -67,7 +75,7 @@ function configFacts({ vision, text, generation, preprocess, imageTokens }: Mode
     layers: { encoder: text.encoderLayers, decoder: text.decoderLayers },
     vocabulary: text.vocabulary,
     positions: text.positions,
-    promptTokensMax: text.positions - imageTokens,
+    promptTokensMax: promptTokensMax(config),
     generation,
   };
 }

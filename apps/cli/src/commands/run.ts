@@ -7,7 +7,7 @@ import { readSettings } from "../config.ts";
 import { drawAnswer } from "../draw.ts";
 import { describe, UsageError } from "../failure.ts";
 import { checkVerified, loadModel, parsePrecision } from "../model.ts";
-import { pictureJson, pictureText } from "../output.ts";
+import { imageJson, imageText } from "../output.ts";
 import { Progress } from "../progress.ts";
 import { startStack } from "../stack.ts";
 import { parseTask, type TaskArgument } from "../task-argument.ts";
@@ -29,15 +29,15 @@ interface RunFlags {
   readonly allowUnverified?: boolean;
 }
 
-// Enough that a batch forms while pictures are read; more would only hold more pictures in memory.
-const picturesAtOnce = 4;
+// Enough that a batch forms while images are read; more would only hold more images in memory.
+const imagesAtOnce = 4;
 
 export function addRun(program: Command): void {
   const collect = (value: string, before: string[]) => [...before, value];
   program
     .command("run")
-    .description("Answer tasks about pictures")
-    .argument("<picture...>", "picture files: JPEG, PNG, WebP or GIF")
+    .description("Answer tasks about images")
+    .argument("<image...>", "image files: JPEG, PNG, WebP or GIF")
     .requiredOption(
       "-t, --task <task[=input]>",
       "a task's name or token; input is text, x1,y1,x2,y2 in pixels or four location tokens; may be given several times",
@@ -52,15 +52,15 @@ export function addRun(program: Command): void {
     .option("--no-repeat-ngram-size <n>", "no run of so many tokens twice; 0 allows any")
     .option("--constrain", "allow only well-formed answers")
     .option("--precision <p>", "fp32, fp16, int8 or int4, for a raw checkpoint")
-    .option("--json", "print one JSON object per picture and nothing else")
-    .option("--draw <out.png>", "draw the regions on the picture; of several pictures OUT may be a folder")
+    .option("--json", "print one JSON object per image and nothing else")
+    .option("--draw <out.png>", "draw the regions on the image; of several images OUT may be a folder")
     .option("--no-auto-orient", "leave the EXIF orientation unapplied, as the reference does")
     .option("--cache <folder>", "where raw checkpoints are built into (FLORENCE_CACHE)")
     .option("--allow-unverified", "use a variant that failed its verification")
     .action(runCommand);
 }
 
-async function runCommand(pictures: readonly string[], flags: RunFlags): Promise<void> {
+async function runCommand(images: readonly string[], flags: RunFlags): Promise<void> {
   const tasks = flags.task.map(parseTask);
   if (tasks.length === 0) throw new UsageError("Name at least one --task.");
   const options = {
@@ -72,64 +72,62 @@ async function runCommand(pictures: readonly string[], flags: RunFlags): Promise
     ...(flags.constrain && { constrain: true }),
   };
   await using server = await connect(flags);
-  const progress = pictures.length > 1 && process.stderr.isTTY ? new Progress("Pictures") : undefined;
+  const progress = images.length > 1 && process.stderr.isTTY ? new Progress("Images") : undefined;
   let done = 0;
-  const answerOf = async (picture: string) => {
+  const answerOf = async (image: string) => {
     const answer = await annotate(
       server.url,
-      readPicture(picture),
+      readImage(image),
       tasks.map((t) => t.request),
       options,
     );
-    progress?.update(++done, pictures.length);
+    progress?.update(++done, images.length);
     return answer;
   };
   const waiting: Promise<Answer>[] = [];
-  for (const [i, picture] of pictures.entries()) {
-    while (waiting.length < Math.min(pictures.length, i + picturesAtOnce)) {
-      const next = answerOf(pictures[waiting.length] as string);
+  for (const [i, image] of images.entries()) {
+    while (waiting.length < Math.min(images.length, i + imagesAtOnce)) {
+      const next = answerOf(images[waiting.length] as string);
       next.catch(() => {}); // It is awaited, and thrown, at its turn.
       waiting.push(next);
     }
     try {
-      await report(picture, (await waiting[i]) as Answer, tasks, flags, i);
+      await report(image, (await waiting[i]) as Answer, tasks, flags, i);
     } catch (error) {
-      // The other pictures are not to suffer for this one.
-      process.stderr.write(`florence: ${picture}: ${describe(error)}\n`);
+      // The other images are not to suffer for this one.
+      process.stderr.write(`florence: ${image}: ${describe(error)}\n`);
       process.exitCode = 1;
     }
   }
 }
 
 async function report(
-  picture: string,
+  image: string,
   answer: Answer,
   tasks: readonly TaskArgument[],
   flags: RunFlags,
   index: number,
 ): Promise<void> {
-  process.stdout.write(
-    flags.json ? `${JSON.stringify(pictureJson(picture, answer, tasks))}\n` : pictureText(picture, answer),
-  );
+  process.stdout.write(flags.json ? `${JSON.stringify(imageJson(image, answer, tasks))}\n` : imageText(image, answer));
   if (flags.draw) {
-    const file = drawFile(flags.draw, picture, index);
-    await drawAnswer(readPicture(picture), answer, file, flags.autoOrient);
+    const file = drawFile(flags.draw, image, index);
+    await drawAnswer(readImage(image), answer, file, flags.autoOrient);
     process.stderr.write(`drawn: ${file}\n`);
   }
   for (const result of answer.results) {
     if (!("error" in result)) continue;
-    process.stderr.write(`${picture}: ${result.task}: ${result.error.detail}\n`);
+    process.stderr.write(`${image}: ${result.task}: ${result.error.detail}\n`);
     process.exitCode = 1;
   }
 }
 
-/** OUT.png itself for a name that ends so and one picture; else a file of the folder OUT, numbered so that equal names stay apart. */
-function drawFile(out: string, picture: string, index: number): string {
+/** OUT.png itself for a name that ends so and one image; else a file of the folder OUT, numbered so that equal names stay apart. */
+function drawFile(out: string, image: string, index: number): string {
   if (/\.png$/i.test(out)) return index === 0 ? out : out.replace(/\.png$/i, `-${index + 1}.png`);
-  return join(out, `${index + 1}-${parse(picture).name}.png`);
+  return join(out, `${index + 1}-${parse(image).name}.png`);
 }
 
-/** A running server, or one started in this process for the length of this command: pictures take the same way. */
+/** A running server, or one started in this process for the length of this command: images take the same way. */
 async function connect(flags: RunFlags): Promise<AsyncDisposable & { readonly url: string }> {
   if (flags.server !== undefined) {
     if (!URL.canParse(flags.server)) throw new UsageError(`--server must be a URL, not ${flags.server}.`);
@@ -161,7 +159,7 @@ function numberOption(name: string, flag: string, value: string | undefined): Re
   return { [name]: number };
 }
 
-function readPicture(path: string): Uint8Array<ArrayBuffer> {
+function readImage(path: string): Uint8Array<ArrayBuffer> {
   try {
     return new Uint8Array(readFileSync(path));
   } catch (cause) {

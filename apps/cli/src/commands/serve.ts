@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { run } from "@florence/service";
+import { run } from "@florence/node";
 import { type Command, Option } from "commander";
 import { quietUnlessAsked, readSettings } from "../config.ts";
 import { checkVerified, loadModel, parsePrecision } from "../model.ts";
@@ -88,12 +88,12 @@ function overrides({ port, host, model, role, cache, nats, encoders, decoders }:
 function greeting(url: string, model: string): string {
   const demo = fileURLToPath(new URL("../../../../models/demo/shapes.png", import.meta.url));
   // The whole path, so that the line works in whatever folder it is pasted.
-  const picture = existsSync(demo) ? demo : "picture.png";
+  const image = existsSync(demo) ? demo : "image.png";
   const shown = url.replace("127.0.0.1", "localhost");
   return [
     `Florence-2 (${model.split(/[\\/]/).at(-1)}) answers on ${shown}`,
     "",
-    `curl -s --data-binary @${quoted(picture)} -H 'content-type: image/png' '${shown}/v1/annotate?task=object_detection'`,
+    `curl -s --data-binary @${quoted(image)} -H 'content-type: image/png' '${shown}/v1/annotate?task=object_detection'`,
     "",
   ].join("\n");
 }

@@ -10,7 +10,7 @@ import {
   type Verification,
   writeManifest,
 } from "@florence/model";
-import { gate, verifyVariant } from "@florence/model/onnx";
+import { gate, verifyVariant } from "@florence/model/inference";
 import type { Command } from "commander";
 import { cacheFolder, readSettings } from "../config.ts";
 import { UsageError } from "../failure.ts";
@@ -20,7 +20,7 @@ import { Progress } from "../progress.ts";
 interface VerifyFlags {
   readonly checkpoint?: string;
   readonly goldens?: string;
-  readonly pictures?: string;
+  readonly images?: string;
   readonly json?: boolean;
 }
 
@@ -32,8 +32,8 @@ export function addVerify(program: Command): void {
     .description("Compare a built variant with fp32 of its checkpoint, and keep the figures in its manifest")
     .argument("<folder>", "built folder")
     .requiredOption("--checkpoint <folder>", "the checkpoint that it was built from")
-    .option("--goldens <file>", "JSON with cases of picture, task and input; the pictures lie beside it")
-    .option("--pictures <folder>", "pictures to compare on; the demo pictures unless given")
+    .option("--goldens <file>", "JSON with cases of image, task and input; the images lie beside it")
+    .option("--images <folder>", "images to compare on; the demo images unless given")
     .option("--json", "print JSON")
     .action(verify);
 }
@@ -44,9 +44,9 @@ async function verify(folder: string, flags: VerifyFlags): Promise<void> {
   const reference = await loadModel(flags.checkpoint as string, cli, "fp32");
   if (reference.manifest.digest !== variant.manifest.digest)
     throw new UsageError(`${folder} was not built from ${flags.checkpoint}: the weights differ.`);
-  const { pictures, requests } = readPictures(flags);
+  const { images, requests } = readImages(flags);
   const verification = await verifyVariant(variant, reference, {
-    pictures,
+    images,
     ...(requests && { requests }),
     threads: availableParallelism(),
     progress: new Progress("Comparing").update,
@@ -58,28 +58,28 @@ async function verify(folder: string, flags: VerifyFlags): Promise<void> {
   if (!verification.passed) process.exitCode = 1;
 }
 
-function readPictures(flags: VerifyFlags): { pictures: Uint8Array[]; requests?: Requests[] } {
+function readImages(flags: VerifyFlags): { images: Uint8Array[]; requests?: Requests[] } {
   if (flags.goldens) {
-    const cases: { picture: string; task: string; input: string | null }[] = JSON.parse(
+    const cases: { image: string; task: string; input: string | null }[] = JSON.parse(
       readFileSync(flags.goldens, "utf8"),
     ).cases;
-    const names = [...new Set(cases.map((c) => c.picture))];
+    const names = [...new Set(cases.map((c) => c.image))];
     return {
-      pictures: names.map((name) => readFileSync(join(dirname(flags.goldens as string), name))),
+      images: names.map((name) => readFileSync(join(dirname(flags.goldens as string), name))),
       requests: names.map((name) =>
-        cases.filter((c) => c.picture === name).map(({ task, input }) => ({ task, input: input ?? undefined })),
+        cases.filter((c) => c.image === name).map(({ task, input }) => ({ task, input: input ?? undefined })),
       ),
     };
   }
-  const folder = flags.pictures ?? fileURLToPath(new URL("../../../../models/demo", import.meta.url));
-  const pictures = readdirSync(folder)
+  const folder = flags.images ?? fileURLToPath(new URL("../../../../models/demo", import.meta.url));
+  const images = readdirSync(folder)
     .sort()
     .map((name) => join(folder, name))
     .filter((file) => /\.(png|jpe?g|webp|gif)$/i.test(file))
     .map((file) => readFileSync(file))
     .filter((bytes) => imageTypeOf(bytes) !== undefined);
-  if (pictures.length === 0) throw new UsageError(`${folder} holds no pictures.`);
-  return { pictures };
+  if (images.length === 0) throw new UsageError(`${folder} holds no images.`);
+  return { images };
 }
 
 function table({ name, precision, files }: Manifest, v: Verification): string {
@@ -96,7 +96,7 @@ function table({ name, precision, files }: Manifest, v: Verification): string {
     `  ${(what as string).padEnd(24)} ${(value as string).padStart(10)}  ${wanted}`.trimEnd(),
   );
   return [
-    `${name}, ${precision}, against fp32 on ${v.pictures} pictures, ${v.requests} requests: ${v.passed ? "passed" : "FAILED"}`,
+    `${name}, ${precision}, against fp32 on ${v.images} images, ${v.requests} requests: ${v.passed ? "passed" : "FAILED"}`,
     ...lines,
     "",
   ].join("\n");

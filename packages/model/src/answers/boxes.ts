@@ -1,4 +1,4 @@
-import { asciiOnly, lstrip, strip } from "../python-text.ts";
+import { asciiOnly, lstrip, strip } from "../text/python-text.ts";
 import { type FoundRegion, findLocations, mayContinue, type Phrase, type PhraseScanner } from "./region.ts";
 import { ungroundable } from "./ungroundable.ts";
 

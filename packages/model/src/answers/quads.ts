@@ -1,4 +1,4 @@
-import { strip } from "../python-text.ts";
+import { strip } from "../text/python-text.ts";
 import { findLocations, type PhraseScanner } from "./region.ts";
 
 const eightLocations = /(?:<loc_\d+>){8}/g;

@@ -1,4 +1,4 @@
-import { dequantizePoints, type PictureSize } from "../locations.ts";
+import { dequantizePoints, type ImageSize } from "../text/locations.ts";
 
 /** One box, quad or polygon instance of an answer. */
 export interface Region {
@@ -52,7 +52,7 @@ export function mayContinue(rest: string, items: readonly string[]): boolean {
 /** Bins become pixels; offsets go back to those of the raw text, one for each character of the scanned one. */
 export function toRegion(
   { shape, label, bins, locations }: FoundRegion,
-  size: PictureSize,
+  size: ImageSize,
   offsets: readonly number[],
 ): Region {
   return {

@@ -50,7 +50,7 @@ export interface GenerationConfig {
 }
 
 export interface PreprocessConfig {
-  /** Side of the square input picture, in pixels. */
+  /** Side of the square input image, in pixels. */
   readonly size: number;
   readonly mean: readonly number[];
   readonly std: readonly number[];
@@ -88,7 +88,7 @@ export function parseConfig(config: Json, generation: Json, preprocessor: Json):
   }
   if (side < 1 || side > vision.positions) {
     throw invalid(
-      `a picture of ${preprocess.size} px gives a feature map of ${side} places, but the position table has ${vision.positions}`,
+      `an image of ${preprocess.size} px gives a feature map of ${side} places, but the position table has ${vision.positions}`,
     );
   }
   const imageTokens = side * side + 1;

@@ -1,6 +1,6 @@
 import { ungroundable } from "../answers/ungroundable.ts";
-import { strip } from "../python-text.ts";
 import type { AnswerKind } from "../tasks.ts";
+import { strip } from "../text/python-text.ts";
 
 /** What a token can be inside an answer. Labels are made of words and spaces; everything else of Florence-2's own tokens. */
 const tokenClass = {

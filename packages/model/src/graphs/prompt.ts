@@ -10,7 +10,7 @@ export const crossNames = (layer: number) => ({ key: `cross_key_${layer}`, value
 
 /**
  * The prompt graph: the text encoder over [image tokens, prompt], then every decoder layer's cross-attention keys and values.
- * Prompts of different length are padded on the right and masked; several may share one picture.
+ * Prompts of different length are padded on the right and masked; several may share one image.
  * In: `features` float32 [I, image_tokens, hidden]; `image_index` int64 [P], each prompt's row of features; `ids` int64 [P, L], padded
  * with any valid id; `lengths` int64 [P], prompt tokens without padding.
  * Out: `encoded` float32 [P, S, hidden], S = image_tokens + L; for each decoder layer `cross_key_l`, `cross_value_l` float32 [P, heads, S, head_dim].

@@ -32,7 +32,7 @@ function normalise(layers: Layers, config: ModelConfig, pixels: Value): Value {
   return layers.add(graph.op("Mul", [nchw, graph.floats(scale, [3, 1, 1])]), graph.floats(shift, [3, 1, 1]));
 }
 
-/** Convolutional embedding, then pairs of a spatial and a channel block. Picture [B, 3, H, W] or tokens [rows, C'] -> [rows, C], rows = B * N */
+/** Convolutional embedding, then pairs of a spatial and a channel block. Image [B, 3, H, W] or tokens [rows, C'] -> [rows, C], rows = B * N */
 function visionStage(layers: Layers, config: ModelConfig, input: Value, stage: number): Value {
   const { vision, maps } = config;
   const channels = vision.channels[stage] as number;
@@ -180,7 +180,7 @@ function project(layers: Layers, config: ModelConfig, input: Value): Value {
     const placed = layers.reshape(rows, axis === "column" ? [1, side, half] : [side, 1, half]);
     return graph.op("Expand", [placed, graph.int64s([side, side, half])]);
   };
-  // The column (x) half stands first; a single picture is frame 0 of the temporal table.
+  // The column (x) half stands first; a single image is frame 0 of the temporal table.
   const position = layers.reshape(graph.op("Concat", [table("column"), table("row")], { axis: -1 }), [
     1,
     side * side,

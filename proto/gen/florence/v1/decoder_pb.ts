@@ -31,7 +31,7 @@ export type GenerateRequest = Message<"florence.v1.GenerateRequest"> & {
   holder: string;
 
   /**
-   * Size of the picture that coordinates refer to, in pixels.
+   * Size of the image that coordinates refer to, in pixels.
    *
    * @generated from field: uint32 width = 3;
    */
@@ -238,7 +238,7 @@ export const TokenSchema: GenMessage<Token> = /*@__PURE__*/
   messageDesc(file_florence_v1_decoder, 5);
 
 /**
- * A box (x1 y1 x2 y2), a quad (four points) or the rings of one polygon instance, in pixels of the picture.
+ * A box (x1 y1 x2 y2), a quad (four points) or the rings of one polygon instance, in pixels of the image.
  *
  * @generated from message florence.v1.Region
  */
@@ -548,13 +548,13 @@ export const FinishReasonSchema: GenEnum<FinishReason> = /*@__PURE__*/
   enumDesc(file_florence_v1_decoder, 2);
 
 /**
- * Answers prompts about an encoded picture.
+ * Answers prompts about an encoded image.
  *
  * @generated from service florence.v1.Decoder
  */
 export const Decoder: GenService<{
   /**
-   * Runs all tasks of one picture in one batch. Events of different tasks interleave; each task ends with one
+   * Runs all tasks of one image in one batch. Events of different tasks interleave; each task ends with one
    * result or one problem. The stream ends when all have.
    *
    * @generated from rpc florence.v1.Decoder.Generate

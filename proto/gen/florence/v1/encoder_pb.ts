@@ -12,18 +12,18 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file florence/v1/encoder.proto.
  */
 export const file_florence_v1_encoder: GenFile = /*@__PURE__*/
-  fileDesc("ChlmbG9yZW5jZS92MS9lbmNvZGVyLnByb3RvEgtmbG9yZW5jZS52MSJMCg1FbmNvZGVSZXF1ZXN0Eg8KB3BpY3R1cmUYASABKAwSGgoSaWdub3JlX29yaWVudGF0aW9uGAIgASgIEg4KBnRlbmFudBgDIAEoCSL7AQoORW5jb2RlUmVzcG9uc2USCwoDa2V5GAEgASgJEg0KBXdpZHRoGAIgASgNEg4KBmhlaWdodBgDIAEoDRIuCgxjYWNoZV9yZXN1bHQYBCABKA4yGC5mbG9yZW5jZS52MS5DYWNoZVJlc3VsdBIqCgpjYWNoZV90aWVyGAUgASgOMhYuZmxvcmVuY2UudjEuQ2FjaGVUaWVyEg4KBmhvbGRlchgGIAEoCRIVCg1leHBpcmVzX2F0X21zGAcgASgDEhUKDXByZXByb2Nlc3NfbXMYCCABKAESEAoIcXVldWVfbXMYCSABKAESEQoJZW5jb2RlX21zGAogASgBIiIKE0dldEVtYmVkZGluZ1JlcXVlc3QSCwoDa2V5GAEgASgJIiUKFEdldEVtYmVkZGluZ1Jlc3BvbnNlEg0KBXZhbHVlGAEgASgMIhgKFkdldEVuY29kZXJNb2RlbFJlcXVlc3QiVgoXR2V0RW5jb2Rlck1vZGVsUmVzcG9uc2USIQoFbW9kZWwYASABKAsyEi5mbG9yZW5jZS52MS5Nb2RlbBIYChBwaWN0dXJlc19lbmNvZGVkGAIgASgEKnQKC0NhY2hlUmVzdWx0EhwKGENBQ0hFX1JFU1VMVF9VTlNQRUNJRklFRBAAEhQKEENBQ0hFX1JFU1VMVF9ISVQQARIVChFDQUNIRV9SRVNVTFRfTUlTUxACEhoKFkNBQ0hFX1JFU1VMVF9DT0FMRVNDRUQQAypoCglDYWNoZVRpZXISGgoWQ0FDSEVfVElFUl9VTlNQRUNJRklFRBAAEhMKD0NBQ0hFX1RJRVJfTk9ORRABEhUKEUNBQ0hFX1RJRVJfTUVNT1JZEAISEwoPQ0FDSEVfVElFUl9OQVRTEAMy/wEKB0VuY29kZXISQQoGRW5jb2RlEhouZmxvcmVuY2UudjEuRW5jb2RlUmVxdWVzdBobLmZsb3JlbmNlLnYxLkVuY29kZVJlc3BvbnNlElMKDEdldEVtYmVkZGluZxIgLmZsb3JlbmNlLnYxLkdldEVtYmVkZGluZ1JlcXVlc3QaIS5mbG9yZW5jZS52MS5HZXRFbWJlZGRpbmdSZXNwb25zZRJcCg9HZXRFbmNvZGVyTW9kZWwSIy5mbG9yZW5jZS52MS5HZXRFbmNvZGVyTW9kZWxSZXF1ZXN0GiQuZmxvcmVuY2UudjEuR2V0RW5jb2Rlck1vZGVsUmVzcG9uc2ViBnByb3RvMw", [file_florence_v1_model]);
+  fileDesc("ChlmbG9yZW5jZS92MS9lbmNvZGVyLnByb3RvEgtmbG9yZW5jZS52MSJKCg1FbmNvZGVSZXF1ZXN0Eg0KBWltYWdlGAEgASgMEhoKEmlnbm9yZV9vcmllbnRhdGlvbhgCIAEoCBIOCgZ0ZW5hbnQYAyABKAki+wEKDkVuY29kZVJlc3BvbnNlEgsKA2tleRgBIAEoCRINCgV3aWR0aBgCIAEoDRIOCgZoZWlnaHQYAyABKA0SLgoMY2FjaGVfcmVzdWx0GAQgASgOMhguZmxvcmVuY2UudjEuQ2FjaGVSZXN1bHQSKgoKY2FjaGVfdGllchgFIAEoDjIWLmZsb3JlbmNlLnYxLkNhY2hlVGllchIOCgZob2xkZXIYBiABKAkSFQoNZXhwaXJlc19hdF9tcxgHIAEoAxIVCg1wcmVwcm9jZXNzX21zGAggASgBEhAKCHF1ZXVlX21zGAkgASgBEhEKCWVuY29kZV9tcxgKIAEoASIiChNHZXRFbWJlZGRpbmdSZXF1ZXN0EgsKA2tleRgBIAEoCSIlChRHZXRFbWJlZGRpbmdSZXNwb25zZRINCgV2YWx1ZRgBIAEoDCIYChZHZXRFbmNvZGVyTW9kZWxSZXF1ZXN0IlQKF0dldEVuY29kZXJNb2RlbFJlc3BvbnNlEiEKBW1vZGVsGAEgASgLMhIuZmxvcmVuY2UudjEuTW9kZWwSFgoOaW1hZ2VzX2VuY29kZWQYAiABKAQqdAoLQ2FjaGVSZXN1bHQSHAoYQ0FDSEVfUkVTVUxUX1VOU1BFQ0lGSUVEEAASFAoQQ0FDSEVfUkVTVUxUX0hJVBABEhUKEUNBQ0hFX1JFU1VMVF9NSVNTEAISGgoWQ0FDSEVfUkVTVUxUX0NPQUxFU0NFRBADKmgKCUNhY2hlVGllchIaChZDQUNIRV9USUVSX1VOU1BFQ0lGSUVEEAASEwoPQ0FDSEVfVElFUl9OT05FEAESFQoRQ0FDSEVfVElFUl9NRU1PUlkQAhITCg9DQUNIRV9USUVSX05BVFMQAzL/AQoHRW5jb2RlchJBCgZFbmNvZGUSGi5mbG9yZW5jZS52MS5FbmNvZGVSZXF1ZXN0GhsuZmxvcmVuY2UudjEuRW5jb2RlUmVzcG9uc2USUwoMR2V0RW1iZWRkaW5nEiAuZmxvcmVuY2UudjEuR2V0RW1iZWRkaW5nUmVxdWVzdBohLmZsb3JlbmNlLnYxLkdldEVtYmVkZGluZ1Jlc3BvbnNlElwKD0dldEVuY29kZXJNb2RlbBIjLmZsb3JlbmNlLnYxLkdldEVuY29kZXJNb2RlbFJlcXVlc3QaJC5mbG9yZW5jZS52MS5HZXRFbmNvZGVyTW9kZWxSZXNwb25zZWIGcHJvdG8z", [file_florence_v1_model]);
 
 /**
  * @generated from message florence.v1.EncodeRequest
  */
 export type EncodeRequest = Message<"florence.v1.EncodeRequest"> & {
   /**
-   * The picture file: JPEG, PNG, WebP or GIF.
+   * The image file: JPEG, PNG, WebP or GIF.
    *
-   * @generated from field: bytes picture = 1;
+   * @generated from field: bytes image = 1;
    */
-  picture: Uint8Array;
+  image: Uint8Array;
 
   /**
    * Do not apply the EXIF orientation (the reference implementation never does).
@@ -57,7 +57,7 @@ export type EncodeResponse = Message<"florence.v1.EncodeResponse"> & {
   key: string;
 
   /**
-   * Size of the picture as answers refer to it (upright unless ignore_orientation), in pixels.
+   * Size of the image as answers refer to it (upright unless ignore_orientation), in pixels.
    *
    * @generated from field: uint32 width = 2;
    */
@@ -176,11 +176,11 @@ export type GetEncoderModelResponse = Message<"florence.v1.GetEncoderModelRespon
   model?: Model | undefined;
 
   /**
-   * Model runs of the vision graph since the start, in pictures.
+   * Model runs of the vision graph since the start, in images.
    *
-   * @generated from field: uint64 pictures_encoded = 2;
+   * @generated from field: uint64 images_encoded = 2;
    */
-  picturesEncoded: bigint;
+  imagesEncoded: bigint;
 };
 
 /**
@@ -210,7 +210,7 @@ export const CacheResult = {
   MISS: 2,
 
   /**
-   * Joined an encoding of the same picture that was under way.
+   * Joined an encoding of the same image that was under way.
    *
    * @generated from enum value: CACHE_RESULT_COALESCED = 3;
    */
@@ -265,13 +265,13 @@ export const CacheTierSchema: GenEnum<CacheTier> = /*@__PURE__*/
   enumDesc(file_florence_v1_encoder, 1);
 
 /**
- * Turns pictures into embeddings: one [image_tokens, hidden_size] tensor a picture, independent of any prompt.
+ * Turns images into embeddings: one [image_tokens, hidden_size] tensor an image, independent of any prompt.
  *
  * @generated from service florence.v1.Encoder
  */
 export const Encoder: GenService<{
   /**
-   * Encodes a picture, or finds that its embedding exists. Idempotent: safe to retry.
+   * Encodes an image, or finds that its embedding exists. Idempotent: safe to retry.
    *
    * @generated from rpc florence.v1.Encoder.Encode
    */

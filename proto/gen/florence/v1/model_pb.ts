@@ -38,7 +38,7 @@ export type Model = Message<"florence.v1.Model"> & {
   precision: string;
 
   /**
-   * Side of the square input picture, in pixels.
+   * Side of the square input image, in pixels.
    *
    * @generated from field: uint32 image_size = 4;
    */

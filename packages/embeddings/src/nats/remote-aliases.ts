@@ -1,0 +1,129 @@
+import { crc32 } from "node:zlib";
+import type { Alias } from "../alias.ts";
+import { isEmbeddingKey } from "../key.ts";
+import { type BucketOptions, NatsBucket, NatsUnavailable } from "./bucket.ts";
+import type { NatsLink } from "./connection.ts";
+import { writeTo } from "./store.ts";
+import { WriteBehind } from "./write-behind.ts";
+
+export interface RemoteAliasesOptions extends BucketOptions {
+  bucket?: string;
+  /** How long an alias is kept; as long as the embeddings, since it leads to one. */
+  ttlMs?: number;
+  bytesMax?: number;
+  replicas?: number;
+  /** How long a read may take; past it the answer is a miss. */
+  readMsMax?: number;
+}
+
+/** What RemoteAliases have done since they were opened. */
+export interface RemoteAliasesCounters {
+  readonly hits: number;
+  readonly misses: number;
+  /** Misses because NATS was slow or out of reach. Not among `misses`. */
+  readonly timeouts: number;
+  readonly unavailable: number;
+  /** Values that are no alias. Also among `misses`. */
+  readonly corrupt: number;
+  readonly written: number;
+  readonly dropped: number;
+  readonly failed: number;
+  readonly breakerOpens: number;
+}
+
+const MiB = 1024 * 1024;
+const hourMs = 3_600_000;
+
+// Decoding an image takes about as long: past this, it may as well begin.
+const readMsMaxDefault = 50;
+
+// A key, two numbers and their names.
+const aliasBytesMax = 512;
+
+// Aliases are small: these are minutes of a busy encoder.
+const queueEntriesMax = 2048;
+const writesMax = 4;
+const flushMsMax = 500;
+
+/** What image files decode to, for all processes: a file that one has seen the others need not decode. */
+export class RemoteAliases implements AsyncDisposable {
+  readonly #bucket: NatsBucket;
+  readonly #readMsMax: number;
+  readonly #queue: WriteBehind;
+  readonly #counts = { hits: 0, misses: 0, timeouts: 0, unavailable: 0, corrupt: 0 };
+
+  /** Opens the bucket. Without a server it comes up in the background; rejects with a NatsConfigError. */
+  static async open(link: NatsLink, options: RemoteAliasesOptions = {}): Promise<RemoteAliases> {
+    const settings = {
+      name: options.bucket ?? "florence-aliases",
+      storage: "file",
+      ttlMs: options.ttlMs ?? 24 * hourMs,
+      bytesMax: options.bytesMax ?? 64 * MiB,
+      valueBytesMax: aliasBytesMax,
+      replicas: options.replicas ?? 1,
+    } as const;
+    const bucket = await NatsBucket.open(link, settings, options);
+    return new RemoteAliases(bucket, options.readMsMax ?? readMsMaxDefault);
+  }
+
+  private constructor(bucket: NatsBucket, readMsMax: number) {
+    this.#bucket = bucket;
+    this.#readMsMax = readMsMax;
+    this.#queue = new WriteBehind({
+      write: (name, value) => writeTo(bucket, name, value),
+      ready: () => bucket.available,
+      bytesMax: queueEntriesMax * aliasBytesMax,
+      entriesMax: queueEntriesMax,
+      concurrency: writesMax,
+    });
+    bucket.onAvailable(() => this.#queue.resume());
+  }
+
+  get counters(): RemoteAliasesCounters {
+    const { written, dropped, failed } = this.#queue.counters;
+    return { ...this.#counts, written, dropped, failed, breakerOpens: this.#bucket.breakerOpens };
+  }
+
+  /** The alias under a name that aliasName made, or undefined; never throws for what NATS does. */
+  async get(name: string): Promise<Alias | undefined> {
+    try {
+      const entry = await this.#bucket.get(name, this.#readMsMax);
+      const alias = entry === undefined || entry.deleted ? undefined : parseAlias(entry.value);
+      if (entry && !entry.deleted && alias === undefined) this.#counts.corrupt++;
+      this.#counts[alias === undefined ? "misses" : "hits"]++;
+      return alias;
+    } catch (error) {
+      if (!(error instanceof NatsUnavailable)) throw error;
+      this.#counts[error.kind === "timeout" ? "timeouts" : "unavailable"]++;
+      return undefined;
+    }
+  }
+
+  /** Keeps an alias, later; resolves nothing because there is nothing to wait for. */
+  put(name: string, { key, width, height }: Alias): void {
+    this.#queue.put(name, Buffer.from(JSON.stringify({ key, width, height, check: checkOf({ key, width, height }) })));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#queue.close(flushMsMax);
+    this.#bucket[Symbol.dispose]();
+  }
+}
+
+function parseAlias(value: Uint8Array): Alias | undefined {
+  try {
+    const { key, width, height, check } = JSON.parse(Buffer.from(value).toString()) as Partial<Alias> & {
+      check?: number;
+    };
+    const isSize = (side: unknown): side is number => Number.isInteger(side) && Number(side) > 0;
+    if (typeof key !== "string" || !isEmbeddingKey(key) || !isSize(width) || !isSize(height)) return undefined;
+    // A flipped digit of a size would move every box of an answer.
+    return check === checkOf({ key, width, height }) ? { key, width, height } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function checkOf({ key, width, height }: Alias): number {
+  return crc32(`${key} ${width}x${height}`);
+}

@@ -1,0 +1,122 @@
+import { once } from "node:events";
+import { create, type DescMethod, type MessageInitShape } from "@bufbuild/protobuf";
+import { type CallContext, Fault, faultTable, toFault } from "@florence/service";
+import type { handleServerStreamingCall, handleUnaryCall, ServerUnaryCall, ServerWritableStream } from "@grpc/grpc-js";
+import { toStatus } from "./status.ts";
+
+/** A call that failed. */
+export interface CallReport {
+  /** Full method name, such as florence.v1.Encoder.Encode. */
+  readonly method: string;
+  readonly peer: string;
+  readonly fault: Fault;
+}
+
+type UnaryHandler = (request: object, context: CallContext) => Promise<object>;
+type StreamingHandler = (request: object, context: CallContext) => AsyncIterable<object>;
+type OnFailure = ((report: CallReport) => void) | undefined;
+
+/** Wraps a handler of one request and one response for grpc-js. */
+export function serveUnary(
+  method: DescMethod,
+  handler: UnaryHandler,
+  onFailure: OnFailure,
+): handleUnaryCall<object, object> {
+  return async (call, callback) => {
+    using scope = new CallScope(call);
+    try {
+      callback(null, responseOf(method, await handler(call.request, scope.context)));
+    } catch (error) {
+      const fault = scope.faultOf(error);
+      onFailure?.({ method: nameOf(method), peer: scope.context.peer, fault });
+      callback(toStatus(fault));
+    }
+  };
+}
+
+/** Wraps a handler of one request and a stream of responses for grpc-js. */
+export function serveStreaming(
+  method: DescMethod,
+  handler: StreamingHandler,
+  onFailure: OnFailure,
+): handleServerStreamingCall<object, object> {
+  return async (call) => {
+    using scope = new CallScope(call);
+    const { signal } = scope.context;
+    try {
+      // Leaving the loop early calls the iterator's return(), which is where the handler frees what it holds.
+      for await (const response of handler(call.request, scope.context)) {
+        signal.throwIfAborted();
+        // The client reads slower than the handler speaks: pull no further. The signal ends the wait, because grpc-js
+        // forgets its callbacks once a call is cancelled.
+        if (!call.write(responseOf(method, response))) await once(call, "drain", { signal });
+      }
+      call.end();
+    } catch (error) {
+      const fault = scope.faultOf(error);
+      onFailure?.({ method: nameOf(method), peer: scope.context.peer, fault });
+      if (!call.destroyed) call.emit("error", Object.assign(new Error(fault.detail), toStatus(fault)));
+    }
+  };
+}
+
+type Call = ServerUnaryCall<object, object> | ServerWritableStream<object, object>;
+
+// The longest that a Node timer can wait: 24.8 days.
+const timerMsMax = 2 ** 31 - 1;
+
+/** The context of one call, and what must be undone when its handler is through. */
+class CallScope implements Disposable {
+  readonly context: CallContext;
+  readonly #controller = new AbortController();
+  readonly #call: Call;
+  readonly #timer: NodeJS.Timeout | undefined;
+
+  constructor(call: Call) {
+    this.#call = call;
+    const deadline = Number(call.getDeadline());
+    this.context = {
+      signal: this.#controller.signal,
+      deadline: Number.isFinite(deadline) ? deadline : undefined,
+      peer: call.getPeer(),
+      metadata: textMetadata(call),
+    };
+    call.on("cancelled", this.#abort);
+    // grpc-js has a deadline timer too, but it tells the handler only once the status is sent, which a client that
+    // stopped reading delays for ever.
+    if (this.context.deadline !== undefined) {
+      this.#timer = setTimeout(this.#abort, Math.min(deadline - Date.now(), timerMsMax));
+    }
+  }
+
+  /** What the call failed with: the reason of its abort where there was one, else the error itself. */
+  faultOf(error: unknown): Fault {
+    return toFault(this.#controller.signal.aborted ? this.#controller.signal.reason : error);
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+    this.#call.removeListener("cancelled", this.#abort);
+  }
+
+  readonly #abort = (): void => {
+    const code = Date.now() >= (this.context.deadline ?? Number.POSITIVE_INFINITY) ? "deadline_exceeded" : "cancelled";
+    this.#controller.abort(new Fault(code, `${faultTable[code].title}.`));
+  };
+}
+
+function textMetadata(call: Call): Record<string, string> {
+  const entries: Array<[string, string]> = [];
+  for (const [key, value] of Object.entries(call.metadata.getMap())) {
+    if (typeof value === "string") entries.push([key, value]);
+  }
+  return Object.fromEntries(entries);
+}
+
+function nameOf(method: DescMethod): string {
+  return `${method.parent.typeName}.${method.name}`;
+}
+
+function responseOf(method: DescMethod, response: object): object {
+  return create(method.output, response as MessageInitShape<typeof method.output>);
+}

@@ -1,5 +1,0 @@
-export { type BatchLimits, batchLimits, DecodeBatch, type Sequence, type Stepped } from "./decode-batch.ts";
-export { generate } from "./generate.ts";
-export { type EncodedPrompts, type Prompt, PromptModel } from "./prompt-model.ts";
-export { gate, type VerifyOptions, verifyVariant } from "./verify.ts";
-export { VisionModel } from "./vision-model.ts";

@@ -1,0 +1,10 @@
+export { type WorkerCallOptions, WorkerClient, type WorkerClientOptions } from "./client.ts";
+export {
+  serveWorker,
+  transferring,
+  type WorkerCallContext,
+  type WorkerMethods,
+  type WorkerService,
+} from "./server.ts";
+export { startWorkers, type WorkerOptions } from "./start-workers.ts";
+export { SupervisedWorker, type SupervisedWorkerOptions } from "./supervised-worker.ts";

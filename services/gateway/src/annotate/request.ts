@@ -1,0 +1,78 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { EarlyStopping, type GenerationOptionsSchema } from "@florence/proto/decoder";
+import { Fault } from "@florence/service";
+import type { z } from "zod";
+import { type ReadContext, readForm } from "./forms.ts";
+import type { ImageSource } from "./image-source.ts";
+import { callSchema, parseFields, uploadSchema } from "./schema.ts";
+import { type TaskRequest, toTaskRequest } from "./task-request.ts";
+
+/** A call about an image, whichever form it came in. */
+export interface AnnotateRequest {
+  readonly image: ImageSource;
+  /** Apply the EXIF orientation; coordinates then refer to the upright image. */
+  readonly autoOrient: boolean;
+  readonly tasks: readonly TaskRequest[];
+  readonly generation: MessageInitShape<typeof GenerationOptionsSchema>;
+  /** Add ids, prompt_ids and token_log_probs to each result. */
+  readonly details: boolean;
+  /** Answer with events instead of one JSON document. */
+  readonly stream: boolean;
+}
+
+/** An image to be encoded now and asked about later. */
+export type UploadRequest = Pick<AnnotateRequest, "image" | "autoOrient">;
+
+/** Reads and checks everything that can be checked without the image's content. Throws Faults of the request's kinds. */
+export async function readAnnotateRequest(request: Request, context: ReadContext): Promise<AnnotateRequest> {
+  const { image, fields } = await readForm(request, context);
+  const call = parseFields(callSchema(context.limits), fields);
+  return {
+    image,
+    autoOrient: orientation(image, call.options?.auto_orient),
+    tasks: call.tasks.map((entry, index) => toTaskRequest(entry, index, context.limits)),
+    generation: toGenerationOptions(call.options ?? {}),
+    details: call.options?.details ?? false,
+    stream: call.stream ?? accepts(request, "text/event-stream"),
+  };
+}
+
+/** The same for an upload, which has no tasks. */
+export async function readUploadRequest(request: Request, context: ReadContext): Promise<UploadRequest> {
+  const { image, fields } = await readForm(request, context);
+  if (image.kind === "id") throw new Fault("body_invalid", "image.id: this image has been sent already.");
+  const { options } = parseFields(uploadSchema, fields);
+  return { image, autoOrient: orientation(image, options?.auto_orient) };
+}
+
+function orientation(image: ImageSource, autoOrient: boolean | undefined): boolean {
+  if (image.kind === "id" && autoOrient !== undefined) {
+    throw new Fault("option_invalid", "options.auto_orient: this was settled when the image was sent.");
+  }
+  return autoOrient ?? true;
+}
+
+type Options = NonNullable<z.infer<ReturnType<typeof callSchema>>["options"]>;
+
+function toGenerationOptions(options: Options): AnnotateRequest["generation"] {
+  const { max_new_tokens, num_beams, length_penalty, no_repeat_ngram_size, early_stopping, constrain } = options;
+  return {
+    ...(max_new_tokens !== undefined && { maxNewTokens: max_new_tokens }),
+    ...(num_beams !== undefined && { numBeams: num_beams }),
+    ...(length_penalty !== undefined && { lengthPenalty: length_penalty }),
+    ...(no_repeat_ngram_size !== undefined && { noRepeatNgramSize: no_repeat_ngram_size }),
+    earlyStopping: toEarlyStopping(early_stopping),
+    constrain: constrain ?? false,
+  };
+}
+
+function toEarlyStopping(value: Options["early_stopping"]): EarlyStopping {
+  if (value === undefined) return EarlyStopping.UNSPECIFIED;
+  if (value === "never") return EarlyStopping.NEVER;
+  return value ? EarlyStopping.TRUE : EarlyStopping.FALSE;
+}
+
+function accepts(request: Request, mediaType: string): boolean {
+  const types = (request.headers.get("accept") ?? "").split(",").map((type) => (type.split(";")[0] ?? "").trim());
+  return types.includes(mediaType);
+}

@@ -1,0 +1,71 @@
+import {
+  buildPrompt,
+  findTask,
+  joinClasses,
+  type PixelRegion,
+  regionToLocations,
+  type TaskRow,
+} from "@florence/model/tasks";
+import { Fault, toFault } from "@florence/service";
+import type { Limits } from "../limits.ts";
+import type { TaskEntry } from "./schema.ts";
+
+/** One task of a call, checked as far as it can be without the image. */
+export interface TaskRequest {
+  readonly row: TaskRow;
+  /** A text, or a region that becomes location tokens once the image's size is known. */
+  readonly input: string | PixelRegion | undefined;
+}
+
+/** Throws task_unknown, task_input_missing, task_input_unexpected, region_invalid or prompt_too_long, naming the task's place. */
+export function toTaskRequest(entry: TaskEntry, index: number, limits: Limits): TaskRequest {
+  try {
+    return checkTask(entry, limits);
+  } catch (error) {
+    const fault = toFault(error);
+    throw new Fault(fault.code, `tasks[${index}]: ${fault.detail}`, { cause: error });
+  }
+}
+
+/** What the decoder takes as the task's input. Throws region_invalid for a region outside the image. */
+export function decoderInput({ input }: TaskRequest, size: { width: number; height: number }): string {
+  return typeof input === "object" ? regionToLocations(input, size) : (input ?? "");
+}
+
+function checkTask({ task, text, region }: TaskEntry, limits: Limits): TaskRequest {
+  const row = findTask(task);
+  if (region !== undefined) return { row, input: checkRegion(row, text, region) };
+  const input = typeof text === "object" ? classes(row, text) : text;
+  if (input !== undefined && input.length > limits.textCharactersMax) {
+    throw new Fault("prompt_too_long", `The text has more than ${limits.textCharactersMax} characters.`);
+  }
+  const pixels = row.input === "region" && input !== undefined ? pixelRegion(input) : undefined;
+  if (pixels !== undefined) return { row, input: checkRegion(row, undefined, pixels) };
+  buildPrompt(row, input);
+  return { row, input };
+}
+
+function checkRegion(row: TaskRow, text: unknown, region: PixelRegion): PixelRegion {
+  if (row.input !== "region") throw new Fault("task_input_unexpected", `The task ${row.name} takes no region.`);
+  if (text !== undefined) throw new Fault("task_input_unexpected", "Give a region or a text, not both.");
+  if (region.x1 > region.x2 || region.y1 > region.y2) {
+    throw new Fault("region_invalid", "A region's x1 must not exceed x2, nor y1 exceed y2.");
+  }
+  return region;
+}
+
+function classes(row: TaskRow, names: readonly string[]): string {
+  if (row.name !== "open_vocabulary_detection") {
+    throw new Fault("task_input_unexpected", "Only open_vocabulary_detection takes several texts.");
+  }
+  return joinClasses(names);
+}
+
+/** A region written as x1,y1,x2,y2 in pixels. */
+function pixelRegion(text: string): PixelRegion | undefined {
+  if (!/^\s*-?[\d.]+\s*(,\s*-?[\d.]+\s*){3}$/.test(text)) return undefined;
+  const [x1, y1, x2, y2] = text.split(",").map(Number);
+  const numbers = [x1, y1, x2, y2].every((value) => Number.isFinite(value));
+  if (!numbers || x1 === undefined || y1 === undefined || x2 === undefined || y2 === undefined) return undefined;
+  return { x1, y1, x2, y2 };
+}

@@ -1,0 +1,114 @@
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { createClient, messageBytesMaxDefault } from "@florence/grpc";
+import { createLogger } from "@florence/node";
+import { Decoder } from "@florence/proto/decoder";
+import { Encoder } from "@florence/proto/encoder";
+import { Fault, type Logger } from "@florence/service";
+import { getRequestListener } from "@hono/node-server";
+import { createGateway } from "../app.ts";
+import type { GatewayConfig } from "../config.ts";
+import { faultResponse } from "../http/problem.ts";
+import { balancedClients } from "../peers/clients.ts";
+import type { Resolve } from "../peers/names.ts";
+import { Peers } from "../peers/peers.ts";
+import { createUrlFetch } from "./url-fetch.ts";
+
+export { createGateway, type Gateway, type GatewayParts } from "../app.ts";
+export { type GatewayConfig, gatewayConfig } from "../config.ts";
+
+/** A listening gateway. Disposing it stops accepting, lets calls finish until the drain deadline, then cuts them. */
+export interface RunningGateway extends AsyncDisposable {
+  readonly url: string;
+  readonly port: number;
+}
+
+const MiB = 1024 * 1024;
+// Clients hold connections open between calls, and a load balancer holds many for all of its own.
+const connectionsMin = 4096;
+
+/**
+ * Starts the gateway on Node, with grpc-js towards the services. They need not be up yet. `resolve` stands in for the system's resolver of
+ * the services' names. Throws when the port is taken.
+ */
+export async function startGateway(
+  config: GatewayConfig,
+  log: Logger = createLogger({ name: "gateway", level: config.logLevel }),
+  resolve?: Resolve,
+): Promise<RunningGateway> {
+  const stopping = new AbortController();
+  const clientOptions = {
+    deadlineMsDefault: config.deadlineMs,
+    // The request's envelope is far below a MiB.
+    messageBytesMax: Math.max(messageBytesMaxDefault, config.uploadBytesMax + MiB),
+  };
+  const peersOptions = { log, resolveMs: config.resolveMs, ...(resolve && { resolve }) };
+  await using resources = new AsyncDisposableStack();
+  const encoders = resources.use(
+    new Peers({ ...peersOptions, list: config.encoder, connect: (it) => createClient(Encoder, it, clientOptions) }),
+  );
+  const decoders = resources.use(
+    new Peers({ ...peersOptions, list: config.decoder, connect: (it) => createClient(Decoder, it, clientOptions) }),
+  );
+  const app = createGateway({
+    ...balancedClients(encoders, decoders, log),
+    log,
+    limits: config,
+    idSecret: config.idSecret && new TextEncoder().encode(config.idSecret.reveal()),
+    fetchUrl: createUrlFetch({ redirectsMax: config.urlRedirectsMax, timeoutMs: config.urlFetchMs }),
+    stopping: stopping.signal,
+  });
+  const server = createServer(
+    {
+      // A body may take as long as its call; the headers are small.
+      requestTimeout: config.deadlineMs,
+      headersTimeout: Math.min(config.deadlineMs, 10_000),
+      // How late those two may be noticed: Node looks at all connections at once, which at a few thousand costs little.
+      connectionsCheckingInterval: Math.min(config.deadlineMs, 5_000),
+      // Longer than the 60 s after which common proxies drop an idle connection, so that they do so first.
+      keepAliveTimeout: 65_000,
+    },
+    getRequestListener(app.fetch, {
+      // Other services may share this process; the global Request and Response stay what they are.
+      overrideGlobalObjects: false,
+      // What is thrown outside the application: a request without a usable host or target.
+      errorHandler: (cause) =>
+        faultResponse(
+          new Fault("body_invalid", "The request line or its host is malformed.", { cause }),
+          crypto.randomUUID(),
+        ),
+    }),
+  );
+  // Idle connections cost some kilobytes each, so there may be many; past this one is refused, not kept.
+  server.maxConnections = Math.max(connectionsMin, 4 * (config.requestsMax + config.queueMax));
+  const port = await listen(server, config.port, config.host);
+  const url = `http://${urlHost(config.host)}:${port}`;
+  log.info({ url, encoder: config.encoder, decoder: config.decoder }, "gateway listening");
+  resources.defer(() => stop(server, config.drainMs));
+  resources.defer(() => stopping.abort());
+  const running = resources.move();
+  return { url, port, [Symbol.asyncDispose]: () => running.disposeAsync() };
+}
+
+function listen(server: Server, port: number, host: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, host, () => resolve((server.address() as AddressInfo).port));
+  });
+}
+
+/** What one would type to reach the address from this machine. */
+function urlHost(host: string): string {
+  if (["0.0.0.0", "::", "127.0.0.1", "::1"].includes(host)) return "localhost";
+  return host.includes(":") ? `[${host}]` : host;
+}
+
+async function stop(server: Server, drainMs: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  const cut = setTimeout(() => server.closeAllConnections(), drainMs);
+  // close() ends the connections that are idle now; those whose answer is still being sent become idle later.
+  const sweep = setInterval(() => server.closeIdleConnections(), 100);
+  await closed;
+  clearTimeout(cut);
+  clearInterval(sweep);
+}

@@ -1,0 +1,152 @@
+import type { Logger } from "@florence/service";
+import { PeerNames, type Resolve } from "./names.ts";
+
+/** One process behind a name or an address. */
+export interface Peer<C> {
+  readonly address: string;
+  readonly client: C;
+  /** Calls under way. */
+  inFlight: number;
+  /** Not chosen before this moment (performance.now), because it just was not there. */
+  avoidUntil: number;
+}
+
+export interface PeersOptions<C> {
+  /** host:port, comma-separated; a host name stands for all of its addresses. */
+  readonly list: string;
+  readonly connect: (address: string) => C;
+  readonly log: Logger;
+  /** Default: the system's resolver. */
+  readonly resolve?: Resolve;
+  /** Names are resolved again after about this long, milliseconds. Default 5,000. */
+  readonly resolveMs?: number;
+}
+
+/** Pods come and go within seconds, and a name server answers this often without noticing. Milliseconds. */
+export const resolveMsDefault = 5_000;
+// However many calls fail at one time, names are not resolved more often for them.
+const resolveSoonMs = 500;
+// A peer that refused a call is given a moment; the others take its calls meanwhile.
+const avoidMs = 1_000;
+// Far more than one gateway keeps busy; a name that stands for more is not the service's.
+const peersMax = 256;
+// The longest call that may still be under way at a peer that is gone.
+const lingerMs = 120_000;
+
+/**
+ * The processes of one service. Names are resolved again every few seconds, so that new pods are found and those that went are let go;
+ * while a name cannot be resolved its last known addresses stay.
+ */
+export class Peers<C extends { close(): void }> implements Disposable {
+  readonly #options: PeersOptions<C>;
+  readonly #names: PeerNames;
+  readonly #peers = new Map<string, Peer<C>>();
+  /** Gone, with calls still under way. */
+  readonly #leaving = new Map<Peer<C>, NodeJS.Timeout>();
+  #timer: NodeJS.Timeout | undefined;
+  #refreshing: Promise<void> | undefined;
+  #refreshedAt = Number.NEGATIVE_INFINITY;
+  #disposed = false;
+
+  /** Throws an Error where the list is not made of host:port. */
+  constructor(options: PeersOptions<C>) {
+    this.#options = options;
+    this.#names = new PeerNames(options.list, options.log, options.resolve);
+    this.#apply();
+    if (!this.#names.changing) return;
+    void this.refresh();
+    this.#schedule();
+  }
+
+  /** Those that calls may go to now. At the start it waits for the names. */
+  async all(): Promise<readonly Peer<C>[]> {
+    if (this.#peers.size === 0) await this.#refreshSoon();
+    return [...this.#peers.values()];
+  }
+
+  /** Whether calls may still go to a peer: one that is gone may have been closed. */
+  has(peer: Peer<C>): boolean {
+    return this.#peers.get(peer.address) === peer;
+  }
+
+  /** Resolves the names now. It does not throw. */
+  refresh(): Promise<void> {
+    this.#refreshedAt = performance.now();
+    this.#refreshing ??= this.#names
+      .resolve()
+      .then(() => {
+        if (!this.#disposed) this.#apply();
+      })
+      .finally(() => {
+        this.#refreshing = undefined;
+      });
+    return this.#refreshing;
+  }
+
+  /** A call failed because the peer was not there. */
+  avoid(peer: Peer<C>): void {
+    peer.avoidUntil = performance.now() + avoidMs;
+    void this.#refreshSoon();
+  }
+
+  [Symbol.dispose](): void {
+    this.#disposed = true;
+    clearTimeout(this.#timer);
+    for (const { client } of this.#peers.values()) client.close();
+    this.#peers.clear();
+    for (const [{ client }, timer] of this.#leaving) {
+      clearInterval(timer);
+      client.close();
+    }
+    this.#leaving.clear();
+  }
+
+  /** Jittered, so that gateways started together do not ask together. */
+  #schedule(): void {
+    const inMs = (this.#options.resolveMs ?? resolveMsDefault) * (0.8 + 0.4 * Math.random());
+    this.#timer = setTimeout(() => {
+      void this.refresh();
+      this.#schedule();
+    }, inMs);
+    this.#timer.unref();
+  }
+
+  async #refreshSoon(): Promise<void> {
+    if (!this.#names.changing || this.#disposed) return;
+    if (this.#refreshing === undefined && performance.now() - this.#refreshedAt < resolveSoonMs) return;
+    await this.refresh();
+  }
+
+  /** Makes the peers those of the addresses. */
+  #apply(): void {
+    const { connect, log } = this.#options;
+    const { addresses } = this.#names;
+    const wanted = new Set(addresses.slice(0, peersMax));
+    if (addresses.length > peersMax) log.warn({ addresses: addresses.length, used: peersMax }, "too many addresses");
+    for (const address of wanted) {
+      if (this.#peers.has(address)) continue;
+      this.#peers.set(address, { address, client: connect(address), inFlight: 0, avoidUntil: 0 });
+    }
+    for (const [address, peer] of this.#peers) {
+      if (wanted.has(address)) continue;
+      this.#peers.delete(address);
+      log.info({ address }, "a peer is gone");
+      this.#letGo(peer);
+    }
+  }
+
+  /** Closes a peer once the calls under way at it have ended: a pod that drains finishes them. */
+  #letGo(peer: Peer<C>): void {
+    const began = performance.now();
+    const close = () => {
+      if (peer.inFlight > 0 && performance.now() - began < lingerMs) return;
+      clearInterval(this.#leaving.get(peer));
+      this.#leaving.delete(peer);
+      peer.client.close();
+    };
+    const timer = setInterval(close, 1_000);
+    timer.unref();
+    this.#leaving.set(peer, timer);
+    close();
+  }
+}
