@@ -52,7 +52,7 @@ describe.each(["fp32", "fp16", "int8", "int4"] as const)("in %s", (precision) =>
       while (waiting.length > 0 || running.size > 0) {
         while (waiting.length > 0 && next() < 0.6 && model.batch.hasRoom((waiting[0] as Asked).beams)) {
           const a = waiting.shift() as Asked;
-          const encoded = await model.prompts.encode([features], [{ ids: a.promptIds, image: 0 }]);
+          using encoded = await model.prompts.encode([features], [{ ids: a.promptIds, image: 0 }]);
           running.set(
             model.batch.join(newSearch(model.manifest.config, options(a), model.tokenizer.size), a.beams, encoded, 0),
             a,
@@ -86,7 +86,7 @@ test("prompts of different lengths and images that share a padded call decode as
   const names = [...new Set(cases.map((c) => c.image))];
   const images = await Promise.all(names.map((p) => model.encode(join(fixtures, "even-windows", p))));
   const some = cases.filter((_, i) => i % 4 === 0);
-  const encoded = await model.prompts.encode(
+  using encoded = await model.prompts.encode(
     images,
     some.map((c) => ({ ids: c.promptIds, image: names.indexOf(c.image) })),
   );

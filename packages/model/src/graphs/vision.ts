@@ -28,7 +28,7 @@ function normalise(layers: Layers, config: ModelConfig, pixels: Value): Value {
   const { mean, std, rescale } = config.preprocess;
   const scale = std.map((s) => rescale / s);
   const shift = std.map((s, c) => -(mean[c] as number) / s);
-  const nchw = layers.transpose(graph.op("Cast", [pixels], { to: 1 }), [0, 3, 1, 2]);
+  const nchw = layers.transpose(graph.cast(pixels, "float32"), [0, 3, 1, 2]);
   return layers.add(graph.op("Mul", [nchw, graph.floats(scale, [3, 1, 1])]), graph.floats(shift, [3, 1, 1]));
 }
 

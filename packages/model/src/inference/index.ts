@@ -1,4 +1,4 @@
-export { gate, type VerifyOptions, verifyVariant } from "../verify/verify.ts";
+export { cpu, type Device, type Provider } from "../engine/device.ts";
 export { type BatchLimits, batchLimits, DecodeBatch, type Sequence, type Stepped } from "./decode-batch.ts";
 export { generate } from "./generate.ts";
 export { type EncodedPrompts, type Prompt, PromptModel } from "./prompt-model.ts";
