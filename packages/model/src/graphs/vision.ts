@@ -188,7 +188,9 @@ function project(layers: Layers, config: ModelConfig, input: Value): Value {
   ]);
   const frame = layers.rows(`${projector}.visual_temporal_embed.pos_idx_to_embed`, 0, 1);
   const x = layers.add(layers.add(layers.reshape(input, [-1, side * side, width]), position), frame);
-  const pooled = graph.op("ReduceMean", [x, graph.int64s([1])], { keepdims: 1 });
+  // The mean as a product of a single row, which adds in one order: a reduction adds in another for one image than for several.
+  const share = graph.floats(Array(side * side).fill(1 / (side * side)), [1, side * side]);
+  const pooled = graph.op("MatMul", [share, x]); // [B, 1, D]
   const tokens = layers.reshape(graph.op("Concat", [pooled, x], { axis: 1 }), [-1, width]);
   const transB = layers.weights.projectionTransposed ? 0 : 1;
   const projected = graph.op("Gemm", [tokens, layers.weight(projectionName)], { transB });
