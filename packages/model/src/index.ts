@@ -30,7 +30,7 @@ export {
   imagesPerCall,
   type ModelDescription,
 } from "./encoding.ts";
-export { ModelError, type ModelErrorCode } from "./errors.ts";
+export { ModelError } from "./errors.ts";
 export { classify, Grammar } from "./generation/grammar.ts";
 export { newSearch } from "./generation/new-search.ts";
 export {
