@@ -39,9 +39,16 @@ function requestRow(code: FaultCode): string[] {
   return [`\`${code}\``, String(http), name, title, help];
 }
 
+/** A Markdown table, padded as the formatter does it. */
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
-  return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n");
+  const widths = head.map((_, i) => Math.max(...[head, ...rows].map((cells) => (cells[i] as string).length)));
+  const line = (cells: readonly string[], fill = " ") =>
+    `| ${cells.map((cell, i) => cell.padEnd(widths[i] as number, fill)).join(" | ")} |`;
+  const rule = line(
+    head.map(() => "---"),
+    "-",
+  );
+  return [line(head), rule, ...rows.map((cells) => line(cells))].join("\n");
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) writeFileSync(errorsDocFile, errorsDoc());
