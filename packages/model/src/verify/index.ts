@@ -1,2 +1,2 @@
 export { readGoldens, type Sample } from "./goldens.ts";
-export { gate, type VerifyOptions, verifyVariant } from "./verify.ts";
+export { gate, verifyVariant } from "./verify.ts";
