@@ -13,7 +13,7 @@ const names = readdirSync(join(root, "test/fixtures/drawn"))
 const tasks = ["object_detection", "caption", "ocr_with_region"];
 const requests = names.flatMap((name) => tasks.map((task) => ({ image: fixture(`drawn/${name}`), task })));
 // Long enough to decode in company for a while; a difference in an image's or a prompt's encoding shows in the first tokens.
-const options = { num_beams: 1, max_new_tokens: 40, details: true };
+const options = { num_beams: 1, max_new_tokens: 24, details: true };
 
 type Asked = (typeof requests)[number];
 
