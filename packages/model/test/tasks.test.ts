@@ -1,9 +1,10 @@
+import type { ErrorCode } from "@florence/service";
 import { expect, test } from "vitest";
-import { ModelError, type ModelErrorCode } from "../src/errors.ts";
+import { ModelError } from "../src/errors.ts";
 import { answerKey, buildPrompt, findTask, joinClasses, regionToLocations, tasks } from "../src/tasks.ts";
 import { checkpoints, type Goldens, readFixture } from "./fixtures.ts";
 
-function codeOf(action: () => unknown): ModelErrorCode | undefined {
+function codeOf(action: () => unknown): ErrorCode | undefined {
   try {
     action();
   } catch (error) {

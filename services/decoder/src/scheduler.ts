@@ -106,7 +106,7 @@ export class Scheduler {
       const { imageKey, features } = active.job;
       if (!images.has(imageKey)) images.set(imageKey, { index: images.size, features });
     }
-    const encoded = await this.#prompts.encode(
+    using encoded = await this.#prompts.encode(
       [...images.values()].map((image) => image.features),
       chosen.map(({ active, task }) => ({
         ids: taskOf(active, task).promptIds,

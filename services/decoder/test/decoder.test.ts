@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { embeddingKey, encode, MemoryStore } from "@florence/embeddings";
 import { createClient, implement, startServer } from "@florence/grpc";
 import { type BuiltModel, findTask, prepareImage, prepareModel } from "@florence/model";
-import { VisionModel } from "@florence/model/inference";
+import { cpu, VisionModel } from "@florence/model/inference";
 import { Decoder, type GenerateResponse } from "@florence/proto/decoder";
 import { Encoder } from "@florence/proto/encoder";
 import { type Client, Fault, readConfig } from "@florence/service";
@@ -34,7 +34,7 @@ let key: string;
 beforeAll(async () => {
   model = await prepareModel(join(root, "models/florence-2-drawn"), { cacheFolder: folder });
   const { manifest } = model;
-  await using vision = await VisionModel.load(model.folder, manifest, 2);
+  await using vision = await VisionModel.load(model.folder, manifest, cpu(2));
   const prepared = await prepareImage(readFileSync(join(root, "test/fixtures/drawn", image)), {
     autoOrient: false,
     size: manifest.config.preprocess.size,

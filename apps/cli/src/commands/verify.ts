@@ -1,6 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { availableParallelism } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
   imageTypeOf,
@@ -10,7 +9,8 @@ import {
   type Verification,
   writeManifest,
 } from "@florence/model";
-import { gate, verifyVariant } from "@florence/model/inference";
+import { cpu } from "@florence/model/inference";
+import { gate, readGoldens, type Sample, verifyVariant } from "@florence/model/verify";
 import type { Command } from "commander";
 import { cacheFolder, readSettings } from "../config.ts";
 import { UsageError } from "../failure.ts";
@@ -23,8 +23,6 @@ interface VerifyFlags {
   readonly images?: string;
   readonly json?: boolean;
 }
-
-type Requests = { task: string; input?: string | undefined }[];
 
 export function addVerify(program: Command): void {
   program
@@ -44,11 +42,9 @@ async function verify(folder: string, flags: VerifyFlags): Promise<void> {
   const reference = await loadModel(flags.checkpoint as string, cli, "fp32");
   if (reference.manifest.digest !== variant.manifest.digest)
     throw new UsageError(`${folder} was not built from ${flags.checkpoint}: the weights differ.`);
-  const { images, requests } = readImages(flags);
   const verification = await verifyVariant(variant, reference, {
-    images,
-    ...(requests && { requests }),
-    threads: availableParallelism(),
+    samples: readSamples(flags),
+    device: cpu(),
     progress: new Progress("Comparing").update,
   });
   await writeManifest(folder, { ...readManifest(folder), verification });
@@ -58,19 +54,8 @@ async function verify(folder: string, flags: VerifyFlags): Promise<void> {
   if (!verification.passed) process.exitCode = 1;
 }
 
-function readImages(flags: VerifyFlags): { images: Uint8Array[]; requests?: Requests[] } {
-  if (flags.goldens) {
-    const cases: { image: string; task: string; input: string | null }[] = JSON.parse(
-      readFileSync(flags.goldens, "utf8"),
-    ).cases;
-    const names = [...new Set(cases.map((c) => c.image))];
-    return {
-      images: names.map((name) => readFileSync(join(dirname(flags.goldens as string), name))),
-      requests: names.map((name) =>
-        cases.filter((c) => c.image === name).map(({ task, input }) => ({ task, input: input ?? undefined })),
-      ),
-    };
-  }
+function readSamples(flags: VerifyFlags): Sample[] {
+  if (flags.goldens) return readGoldens(flags.goldens);
   const folder = flags.images ?? fileURLToPath(new URL("../../../../models/demo", import.meta.url));
   const images = readdirSync(folder)
     .sort()
@@ -79,7 +64,7 @@ function readImages(flags: VerifyFlags): { images: Uint8Array[]; requests?: Requ
     .map((file) => readFileSync(file))
     .filter((bytes) => imageTypeOf(bytes) !== undefined);
   if (images.length === 0) throw new UsageError(`${folder} holds no images.`);
-  return { images };
+  return images.map((image) => ({ image }));
 }
 
 function table({ name, precision, files }: Manifest, v: Verification): string {
