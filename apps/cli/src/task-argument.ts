@@ -1,4 +1,4 @@
-import { findTask } from "@florence/model";
+import { findTask } from "@florence/model/tasks";
 import type { TaskRequest } from "./client.ts";
 
 const pixels = /^\s*(-?[\d.]+)\s*,\s*(-?[\d.]+)\s*,\s*(-?[\d.]+)\s*,\s*(-?[\d.]+)\s*$/;
