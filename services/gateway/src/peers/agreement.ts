@@ -17,7 +17,7 @@ export interface ModelPair {
 
 /** Who knows what is loaded. */
 export interface LoadedModels {
-  /** Throws `unavailable` when a service does not answer or the two have loaded different checkpoints. */
+  /** Asked at most once a second. Throws `unavailable` when a service does not answer or the two have loaded different checkpoints. */
   get(): Promise<ModelPair>;
   /** As last seen: a moment's silence of a service neither fails nor delays a call that can do without it. The first one waits. */
   known(): Promise<ModelPair>;
@@ -65,9 +65,29 @@ export class Agreement implements LoadedModels {
     this.#events = events;
   }
 
-  /** What is loaded, asked at most once a second. Throws `unavailable` when a service does not answer or the two have other checkpoints. */
-  async get(): Promise<ModelPair> {
-    const { encoders, decoders, failures } = await this.#fresh();
+  get(): Promise<ModelPair> {
+    return this.#pair(freshMs);
+  }
+
+  async known(): Promise<ModelPair> {
+    // Services may have come up since all was silence: the first call of all asks anew.
+    if (this.#known === undefined) return await this.#pair(0);
+    this.#pair(freshMs).catch(() => {}); // Looked up for those who come later.
+    return this.#known;
+  }
+
+  /** Of these peers the ones to call: those of the agreed checkpoint; while none of them is known to have it, those never heard of. */
+  async members<P extends AnyPeer>(peers: readonly P[]): Promise<readonly P[]> {
+    if (!this.#everAsked) await this.#fresh(freshMs);
+    const digest = this.#digest;
+    if (digest === undefined) return peers;
+    const members = peers.filter((peer) => this.#models.get(peer)?.digest === digest);
+    return members.length > 0 ? members : peers.filter((peer) => !this.#models.has(peer));
+  }
+
+  /** What is loaded, as a round says that is at most `ageMs` old. */
+  async #pair(ageMs: number): Promise<ModelPair> {
+    const { encoders, decoders, failures } = await this.#fresh(ageMs);
     const encoder = this.#pick("encoder", encoders, failures.encoder);
     const decoder = this.#pick("decoder", decoders, failures.decoder);
     if (encoder.digest !== decoder.digest) {
@@ -79,21 +99,6 @@ export class Agreement implements LoadedModels {
     return this.#known;
   }
 
-  async known(): Promise<ModelPair> {
-    const pair = this.get();
-    pair.catch(() => {}); // Who needs to know hears it from the await.
-    return this.#known ?? (await pair);
-  }
-
-  /** Of these peers the ones to call: those of the agreed checkpoint; while none of them is known to have it, those never heard of. */
-  async members<P extends AnyPeer>(peers: readonly P[]): Promise<readonly P[]> {
-    if (!this.#everAsked) await this.#fresh();
-    const digest = this.#digest;
-    if (digest === undefined) return peers;
-    const members = peers.filter((peer) => this.#models.get(peer)?.digest === digest);
-    return members.length > 0 ? members : peers.filter((peer) => !this.#models.has(peer));
-  }
-
   #pick(service: ServiceName, answers: ReadonlyMap<AnyPeer, Model>, cause: unknown): Model {
     const all = [...answers.values()];
     const model = all.find(({ digest }) => digest === this.#digest) ?? all[0];
@@ -101,10 +106,10 @@ export class Agreement implements LoadedModels {
     return model;
   }
 
-  /** The round that is under way, or one that began a moment ago. */
-  #fresh(): Promise<Round> {
+  /** The round that is under way, or one that began at most `ageMs` ago. */
+  #fresh(ageMs: number): Promise<Round> {
     const now = performance.now();
-    if (this.#last === undefined || (!this.#asking && now - this.#last.at > freshMs)) {
+    if (this.#last === undefined || (!this.#asking && now - this.#last.at > ageMs)) {
       this.#last = { at: now, round: this.#ask() };
     }
     return this.#last.round;
