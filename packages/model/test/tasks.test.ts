@@ -1,7 +1,15 @@
 import type { ErrorCode } from "@florence/service";
 import { expect, test } from "vitest";
 import { ModelError } from "../src/errors.ts";
-import { answerKey, buildPrompt, findTask, joinClasses, regionToLocations, tasks } from "../src/tasks.ts";
+import {
+  answerKey,
+  buildPrompt,
+  findTask,
+  joinClasses,
+  parsePixelRegion,
+  regionToLocations,
+  tasks,
+} from "../src/tasks.ts";
 import { checkpoints, type Goldens, readFixture } from "./fixtures.ts";
 
 function codeOf(action: () => unknown): ErrorCode | undefined {
@@ -95,4 +103,10 @@ test("a pixel region becomes location tokens up to the image's border, and is re
 test("classes are joined with <and>", () => {
   expect(joinClasses(["cat", " dog ", ""])).toBe("cat<and>dog");
   expect(codeOf(() => joinClasses([" "]))).toBe("task_input_missing");
+});
+
+test("four numbers with commas between are a region in pixels, and every other text is left to the task", () => {
+  expect(parsePixelRegion("0,1.5, 20 ,-3")).toEqual({ x1: 0, y1: 1.5, x2: 20, y2: -3 });
+  for (const text of ["", "1,2,3", "1,2,3,4,5", "1,2,3,4.5.6", "1,2,3,.", "1,2,3,1e3", "<loc_1><loc_2><loc_3><loc_4>"])
+    expect(parsePixelRegion(text), text).toBeUndefined();
 });

@@ -38,6 +38,7 @@ export {
   readConfig,
   Secret,
   secret,
+  settingsTable,
   text,
 } from "./settings.ts";
 export { toFault } from "./to-fault.ts";

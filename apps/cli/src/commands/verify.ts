@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
+  cacheFolder,
   imageTypeOf,
   type Manifest,
   prepareModel,
@@ -11,11 +12,11 @@ import {
 } from "@florence/model";
 import { cpu } from "@florence/model/inference";
 import { gate, readGoldens, type Sample, verifyVariant } from "@florence/model/verify";
+import { Progress } from "@florence/node";
 import type { Command } from "commander";
-import { cacheFolder, readSettings } from "../config.ts";
+import { readSettings } from "../config.ts";
 import { UsageError } from "../failure.ts";
-import { loadModel, percent } from "../model.ts";
-import { Progress } from "../progress.ts";
+import { percent } from "../model.ts";
 
 interface VerifyFlags {
   readonly checkpoint?: string;
@@ -24,10 +25,8 @@ interface VerifyFlags {
   readonly json?: boolean;
 }
 
-export function addVerify(program: Command): void {
-  program
-    .command("verify")
-    .description("Compare a built variant with fp32 of its checkpoint, and keep the figures in its manifest")
+export function configureVerify(command: Command): void {
+  command
     .argument("<folder>", "built folder")
     .requiredOption("--checkpoint <folder>", "the checkpoint that it was built from")
     .option("--goldens <file>", "JSON with cases of image, task and input; the images lie beside it")
@@ -37,9 +36,11 @@ export function addVerify(program: Command): void {
 }
 
 async function verify(folder: string, flags: VerifyFlags): Promise<void> {
-  const { cli } = readSettings();
-  const variant = await prepareModel(folder, { cacheFolder: cacheFolder(cli.cache) });
-  const reference = await loadModel(flags.checkpoint as string, cli, "fp32");
+  const { model } = readSettings();
+  const builds = { cacheFolder: cacheFolder(model), cacheBytesMax: model.cacheBytesMax };
+  const variant = await prepareModel(folder, builds);
+  const progress = new Progress(`Building ${flags.checkpoint}`).update;
+  const reference = await prepareModel(flags.checkpoint as string, { ...builds, precision: "fp32", progress });
   if (reference.manifest.digest !== variant.manifest.digest)
     throw new UsageError(`${folder} was not built from ${flags.checkpoint}: the weights differ.`);
   const verification = await verifyVariant(variant, reference, {

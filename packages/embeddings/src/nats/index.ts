@@ -9,6 +9,7 @@ export {
   type Waited,
   type WaitOptions,
 } from "./leases.ts";
+export { openStores, type StoreBounds, type Stores } from "./open-stores.ts";
 export { RemoteAliases, type RemoteAliasesCounters, type RemoteAliasesOptions } from "./remote-aliases.ts";
 export { NatsStore, type NatsStoreCounters, type NatsStoreOptions } from "./store.ts";
 export type { BucketSettings } from "./stream.ts";

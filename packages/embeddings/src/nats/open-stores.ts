@@ -1,8 +1,13 @@
-import { type EmbeddingStore, headerBytes, MemoryStore } from "@florence/embeddings";
-import { connectNats, Leases, NatsStore, RemoteAliases, TieredStore } from "@florence/embeddings/nats";
-import { encodingOf, type Manifest } from "@florence/model";
 import type { Logger } from "@florence/service";
-import type { NatsConfig } from "./config.ts";
+import { headerBytes } from "../codec.ts";
+import { MemoryStore } from "../memory-store.ts";
+import type { EmbeddingStore } from "../store.ts";
+import { connectNats } from "./connection.ts";
+import { Leases } from "./leases.ts";
+import { RemoteAliases } from "./remote-aliases.ts";
+import type { NatsConfig } from "./settings.ts";
+import { NatsStore } from "./store.ts";
+import { TieredStore } from "./tiered-store.ts";
 
 /** Where a service finds and keeps embeddings. Without NATS there is only the store in memory. */
 export interface Stores extends AsyncDisposable {
@@ -11,15 +16,25 @@ export interface Stores extends AsyncDisposable {
   readonly remoteAliases?: RemoteAliases;
 }
 
-/** Opens the stores of an encoder or decoder. NATS that cannot be reached does not keep a service from starting. */
+/** The bounds of the store in memory, and the size of what is stored. */
+export interface StoreBounds {
+  readonly storeBytesMax: number;
+  readonly storeTtlMs: number;
+  /** Bytes of one embedding of the checkpoint that is served, in memory. */
+  readonly embeddingBytes: number;
+}
+
+/**
+ * Opens the stores of an encoder or decoder. NATS that cannot be reached does not keep a service from starting. Throws a
+ * NatsConfigError for settings that cannot work.
+ */
 export async function openStores(
   config: NatsConfig,
-  memory: { bytesMax: number; ttlMs: number },
-  manifest: Manifest,
+  { storeBytesMax, storeTtlMs, embeddingBytes }: StoreBounds,
   log: Logger,
 ): Promise<Stores> {
   await using resources = new AsyncDisposableStack();
-  const inMemory = new MemoryStore(memory);
+  const inMemory = new MemoryStore({ bytesMax: storeBytesMax, ttlMs: storeTtlMs });
   if (config.servers === undefined) {
     resources.use(inMemory);
     const held = resources.move();
@@ -47,7 +62,7 @@ export async function openStores(
   const onProblem = (problem: Error) => log.error({ err: problem }, "NATS cannot keep embeddings");
   const { ttlMs, bytesMax, replicas, readMsMax } = config;
   const remote = await NatsStore.open(link, {
-    valueBytesMax: headerBytes + encodingOf(manifest).bytes,
+    valueBytesMax: headerBytes + embeddingBytes,
     ttlMs,
     bytesMax,
     replicas,
