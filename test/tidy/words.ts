@@ -6,7 +6,7 @@ const allowed: Readonly<Record<string, RegExp>> = {
   "apps/cli/src/output.ts": /^\s*pict[u]re: image,$/,
   "apps/cli/test/cli.test.ts": /\bline\.pict[u]re\b/,
   "packages/model/src/verify/goldens.ts": /\bimage = c\?\.pict[u]re\b/,
-  "packages/model/test/verify.test.ts": /^\s*\{ pict[u]re: "a\.png",/,
+  "packages/model/test/verify.test.ts": /^\s*\{ pict[u]re:/,
 };
 
 /** What the model looks at is an image, in every name. Texts may say what they like: older files hold the other word as a key. */
