@@ -42,7 +42,7 @@ export async function startServices(modelFolder: string, env: Record<string, str
   return {
     url: gateway.url,
     encodings: async () => Number((await encoderClient.getEncoderModel({})).imagesEncoded),
-    usage: () => decoder.usage(),
+    usage: () => decoder.held(),
     [Symbol.asyncDispose]: () => held.disposeAsync(),
   };
 }

@@ -1,4 +1,5 @@
 export { type WorkerCallOptions, WorkerClient, type WorkerClientOptions } from "./client.ts";
+export { logWorkers, type WorkerEvents, workerEvents } from "./events.ts";
 export {
   serveWorker,
   transferring,

@@ -83,11 +83,11 @@ function results(events: readonly GenerateResponse[]) {
 async function settled({ decoder }: Started): Promise<void> {
   // Two steps of this model take some milliseconds; a second is a busy machine's.
   for (let i = 0; i < 100; i++) {
-    const { sequences, kvBytes } = await decoder.usage();
+    const { sequences, kvBytes } = await decoder.held();
     if (sequences === 0 && kvBytes === 0) return;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
-  throw new Error(`the decoder still holds ${JSON.stringify(await decoder.usage())}`);
+  throw new Error(`the decoder still holds ${JSON.stringify(await decoder.held())}`);
 }
 
 describe("answers", () => {
@@ -180,7 +180,7 @@ test("a client that goes away frees its slots within a step, and the others are 
     started.client.generate({ ...request(tasks, { numBeams: 3 }), stream: true }, { signal: leaving.signal }),
   );
   const stays = collect(started.client.generate(request(tasks.slice(0, 4))));
-  for (let waited = 0; waited < 500 && (await started.decoder.usage()).sequences < 8; waited++)
+  for (let waited = 0; waited < 500 && (await started.decoder.held()).sequences < 8; waited++)
     await new Promise((resolve) => setTimeout(resolve, 2));
   leaving.abort();
   await expect(gone).rejects.toMatchObject({ code: "cancelled" });
