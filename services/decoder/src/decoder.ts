@@ -91,7 +91,10 @@ export async function startDecoder(config: DecoderConfig, options: DecoderOption
       events,
     }),
   );
-  resources.defer(() => setServing(false));
+  resources.defer(() => {
+    setServing(false);
+    health[Symbol.dispose]();
+  });
   events.serving({ address: server.address, model: manifest.name, precision: manifest.precision });
   const running = resources.move();
   return {
