@@ -38,7 +38,7 @@ async function start({ model, config }: DecodeWorkerData) {
     methods: {
       decode: (job: Job, { signal, emit }: WorkerCallContext) => scheduler.run(job, signal, emit),
       /** What the batch holds now. */
-      held: async () => scheduler.held,
+      usage: async () => scheduler.usage,
     },
     dispose: async () => {
       await prompts[Symbol.asyncDispose]();

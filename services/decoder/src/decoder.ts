@@ -29,10 +29,10 @@ export interface RunningDecoder extends AsyncDisposable {
   /** host:port as bound. */
   readonly address: string;
   /** Sequences in the batch and bytes of KV cache held now. */
-  held(): Promise<{ sequences: number; kvBytes: number }>;
+  usage(): Promise<{ sequences: number; kvBytes: number }>;
 }
 
-// The worker's own calls beside admitted requests: held.
+// The worker's own calls beside admitted requests: usage.
 const sideCallsMax = 16;
 
 /**
@@ -99,7 +99,7 @@ export async function startDecoder(config: DecoderConfig, options: DecoderOption
   const running = resources.move();
   return {
     address: server.address,
-    held: () => worker.call("held", undefined),
+    usage: () => worker.call("usage", undefined),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }

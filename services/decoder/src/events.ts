@@ -29,7 +29,7 @@ export const decoderEvents = {
   tasksAbandoned: event<{ tasks: number; code: string }>(
     "Tasks ended without an answer: their caller left, or their worker fell.",
   ),
-  cacheHeld: event<{ sequences: number; kvBytes: number }>(
+  cacheUsed: event<{ sequences: number; kvBytes: number }>(
     "What the batch holds now: sequences, and bytes of keys and values.",
   ),
 };

@@ -21,7 +21,7 @@ export interface Job {
 }
 
 /** What the batch holds: sequences, and bytes of attention keys and values. */
-export interface Held {
+export interface Usage {
   readonly sequences: number;
   readonly kvBytes: number;
 }
@@ -40,7 +40,7 @@ export type JobEvent =
       readonly task: number;
       readonly queueMs: number;
       readonly batch: PromptBatch | undefined;
-      readonly held: Held;
+      readonly usage: Usage;
     }
   | { readonly kind: "token"; readonly task: number; readonly id: number; readonly logProb: number }
   | {
@@ -48,5 +48,5 @@ export type JobEvent =
       readonly task: number;
       readonly finished: Finished;
       readonly timing: TaskTiming;
-      readonly held: Held;
+      readonly usage: Usage;
     };

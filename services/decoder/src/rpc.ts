@@ -94,13 +94,13 @@ export function decoderHandlers(parts: DecoderParts): Handlers<typeof Decoder> {
       }
     },
     getDecoderModel: async () => {
-      const held = await worker.call("held", undefined);
-      events.cacheHeld(held);
+      const usage = await worker.call("usage", undefined);
+      events.cacheUsed(usage);
       return {
         model: describeModel(manifest, newTokensMax),
         requests: admission.running + admission.waiting,
-        sequences: held.sequences,
-        kvBytes: BigInt(held.kvBytes),
+        sequences: usage.sequences,
+        kvBytes: BigInt(usage.kvBytes),
       };
     },
   };
@@ -121,7 +121,7 @@ function tell(events: DecoderEvents, event: JobEvent, { task, promptTokens, stre
     if (tokens > streamedTokens) events.tokensGenerated({ task, tokens: tokens - streamedTokens });
     events.taskFinished({ task, tokens, reason: finished.reason, ...timing });
   }
-  events.cacheHeld(event.held);
+  events.cacheUsed(event.usage);
 }
 
 function problem(taskIndex: number, { error }: Extract<PreparedTask, { error: unknown }>): Response {

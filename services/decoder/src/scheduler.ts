@@ -1,6 +1,6 @@
 import { type AnswerKind, type Grammar, type Hypothesis, type Manifest, newSearch } from "@florence/model";
 import type { DecodeBatch, PromptModel, Sequence } from "@florence/model/inference";
-import type { Held, Job, JobEvent, JobTask, PromptBatch } from "./job.ts";
+import type { Job, JobEvent, JobTask, PromptBatch, Usage } from "./job.ts";
 
 export interface SchedulerOptions {
   /** Prompts in one run of the prompt graph. */
@@ -54,7 +54,7 @@ export class Scheduler {
   }
 
   /** What the batch holds now: both return to zero when nothing runs. */
-  get held(): Held {
+  get usage(): Usage {
     return { sequences: this.#running.size, kvBytes: this.#batch.bytes };
   }
 
@@ -123,7 +123,7 @@ export class Scheduler {
       const sequence = this.#batch.join(search, options.numBeams, encoded, i);
       const queueMs = began - active.arrived;
       this.#running.set(sequence, { active, task, queueMs, promptMs, began: performance.now() });
-      active.emit({ kind: "started", task, queueMs, batch, held: this.held });
+      active.emit({ kind: "started", task, queueMs, batch, usage: this.usage });
       batch = undefined;
     }
   }
@@ -164,7 +164,7 @@ export class Scheduler {
       if (advance.kind !== "done") continue;
       this.#running.delete(sequence);
       const timing = { queueMs, promptMs, decodeMs: performance.now() - began };
-      active.emit({ kind: "finished", task, finished: advance.finished, timing, held: this.held });
+      active.emit({ kind: "finished", task, finished: advance.finished, timing, usage: this.usage });
       if (--active.unfinished > 0) continue;
       this.#jobs.delete(active);
       active.resolve();

@@ -59,8 +59,8 @@ async function start(env: Record<string, string> = {}, empty = false): Promise<S
   const config = readConfig({ FLORENCE_LOG_LEVEL: "fatal", FLORENCE_DRAIN_MS: "2000", ...env }, decoderConfig);
   const decoder = resources.use(await startDecoder(config, { model, store }));
   const client = resources.use(createClient(Decoder, decoder.address));
-  const held = resources.move();
-  return { decoder, client, [Symbol.asyncDispose]: () => held.disposeAsync() };
+  const running = resources.move();
+  return { decoder, client, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
 const request = (some: typeof tasks, options = {}) => ({
@@ -84,11 +84,11 @@ function results(events: readonly GenerateResponse[]) {
 async function settled({ decoder }: Started): Promise<void> {
   // Two steps of this model take some milliseconds; a second is a busy machine's.
   for (let i = 0; i < 100; i++) {
-    const { sequences, kvBytes } = await decoder.held();
+    const { sequences, kvBytes } = await decoder.usage();
     if (sequences === 0 && kvBytes === 0) return;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
-  throw new Error(`the decoder still holds ${JSON.stringify(await decoder.held())}`);
+  throw new Error(`the decoder still holds ${JSON.stringify(await decoder.usage())}`);
 }
 
 describe("answers", () => {
@@ -181,7 +181,7 @@ test("a client that goes away frees its slots within a step, and the others are 
     started.client.generate({ ...request(tasks, { numBeams: 3 }), stream: true }, { signal: leaving.signal }),
   );
   const stays = collect(started.client.generate(request(tasks.slice(0, 4))));
-  for (let waited = 0; waited < 500 && (await started.decoder.held()).sequences < 8; waited++)
+  for (let waited = 0; waited < 500 && (await started.decoder.usage()).sequences < 8; waited++)
     await new Promise((resolve) => setTimeout(resolve, 2));
   leaving.abort();
   await expect(gone).rejects.toMatchObject({ code: "cancelled" });
