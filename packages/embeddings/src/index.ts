@@ -1,7 +1,7 @@
 export { type Alias, AliasMap, type AliasParts, aliasName } from "./alias.ts";
 export { type Decoded, decode, encode, type Flaw, headerBytes } from "./codec.ts";
 export { type Embedding, isWhole } from "./embedding.ts";
-export { type EmbeddingEvents, embeddingEvents, logEmbeddings, unheard } from "./events.ts";
+export { type EmbeddingEvents, embeddingEvents, logEmbeddings } from "./events.ts";
 export { EmbeddingHolders, type Holder, type HoldersOptions } from "./holders.ts";
 export {
   type EmbeddingDtype,
