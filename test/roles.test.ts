@@ -1,8 +1,10 @@
 // Each service runs alone, from the command line and from its own main, and loads what it needs and no more.
 
+import { execFile } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { createClient } from "@florence/grpc";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "@florence/proto/health";
 import { afterAll, describe, expect, test } from "vitest";
@@ -43,6 +45,20 @@ describe.runIf(showsMaps)("a gateway's process maps no native module", () => {
     );
   });
 });
+
+test.each([["--help"], ["--version"], ["serve", "--help"], ["dev", "--help"]])(
+  "florence %s %s loads no native module",
+  async (...args) => {
+    // What the process has loaded, asked of itself as it ends.
+    const tell = "process.on('exit', () => console.error(JSON.stringify(process.report.getReport().sharedObjects)))";
+    const flags = ["--import", `data:text/javascript,${encodeURIComponent(tell)}`, join(root, cli), ...args];
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, flags, { env });
+    expect(stdout).toMatch(/Usage: florence|^\d+\.\d+\.\d+/);
+    const loaded: string[] = JSON.parse(stderr);
+    expect(loaded.length).toBeGreaterThan(0);
+    expect(loaded.filter((path) => /node_modules|\.node$/.test(path))).toEqual([]);
+  },
+);
 
 describe.each(["encoder", "decoder"])("the %s", (role) => {
   const name = `florence.v1.${role === "encoder" ? "Encoder" : "Decoder"}`;

@@ -38,11 +38,11 @@ export async function startServices(modelFolder: string, env: Record<string, str
   const gateway = resources.use(await startGateway(readConfig({ ...settings, ...addresses }, gatewayConfig)));
   const encoderClient = resources.use(createClient(Encoder, encoder.address));
   resources.use(createClient(Decoder, decoder.address));
-  const held = resources.move();
+  const running = resources.move();
   return {
     url: gateway.url,
     encodings: async () => Number((await encoderClient.getEncoderModel({})).imagesEncoded),
     usage: () => decoder.usage(),
-    [Symbol.asyncDispose]: () => held.disposeAsync(),
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }

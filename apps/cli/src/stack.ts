@@ -1,7 +1,7 @@
 import type { Stores } from "@florence/embeddings/nats";
 import type { BuiltModel } from "@florence/model";
 import { createLogger } from "@florence/node";
-import type { Logger } from "@florence/service";
+import { createEvents, type Logger } from "@florence/service";
 import type { Settings } from "./config.ts";
 
 export const roles = ["all", "gateway", "encoder", "decoder"] as const;
@@ -73,9 +73,11 @@ async function openStoresOf(
   { manifest }: BuiltModel,
   log: Logger,
 ): Promise<Stores> {
-  const [{ openStores }, { encodingOf }] = await Promise.all([
+  const [{ embeddingEvents, logEmbeddings }, { openStores }, { encodingOf }] = await Promise.all([
+    import("@florence/embeddings"),
     import("@florence/embeddings/nats"),
     import("@florence/model"),
   ]);
-  return openStores(settings.nats, { ...settings[role], embeddingBytes: encodingOf(manifest).bytes }, log);
+  const bounds = { ...settings[role], embeddingBytes: encodingOf(manifest).bytes };
+  return openStores(settings.nats, bounds, createEvents(embeddingEvents, [logEmbeddings(log)]));
 }

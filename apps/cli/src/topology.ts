@@ -72,8 +72,8 @@ export async function startTopology(options: TopologyOptions): Promise<Topology>
   const [first, ...others] = [...encoders, ...decoders];
   await first?.start();
   await Promise.all([...others, ...gateways].map((m) => m.start()));
-  const held = started.move();
-  return { gateways, encoders, decoders, [Symbol.asyncDispose]: () => held.disposeAsync() };
+  const running = started.move();
+  return { gateways, encoders, decoders, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
 function member(

@@ -15,7 +15,7 @@ export {
   prepareModel,
 } from "./compile/cache.ts";
 export { buildInto, writeManifest } from "./compile/compile.ts";
-export { cacheFolder, type LoadReport, loadModel, shippedModel } from "./compile/load.ts";
+export { cacheFolder, loadModel } from "./compile/load.ts";
 export { buildVersion, type Manifest, manifestName, readManifest, type Verification } from "./compile/manifest.ts";
 export { type Precision, precisions } from "./compile/precision.ts";
 export {

@@ -29,7 +29,6 @@ test("every golden prompt is built from its task and input", () => {
 });
 
 test("a task is found by its name and by its token", () => {
-  expect(tasks).toHaveLength(16);
   for (const row of tasks) {
     expect(findTask(row.name)).toBe(row);
     if (row.token !== "") expect(findTask(row.token)).toBe(row);

@@ -35,9 +35,9 @@ async function start({ model, config }: DecodeWorkerData) {
   );
   return {
     methods: {
-      generate: (job: Job, { signal, emit }: WorkerCallContext) => scheduler.run(job, signal, emit),
-      /** Sequences and bytes held now: both return to zero when nothing runs. */
-      usage: async () => ({ sequences: scheduler.running, kvBytes: batch.bytes }),
+      decode: (job: Job, { signal, emit }: WorkerCallContext) => scheduler.run(job, signal, emit),
+      /** What the batch holds now. */
+      usage: async () => scheduler.usage,
     },
     dispose: async () => {
       await prompts[Symbol.asyncDispose]();

@@ -1,9 +1,11 @@
 #!/usr/bin/env node
 // A decoder as a process of its own: settings, model, stores, server. SIGTERM drains it.
 
+import { embeddingEvents, logEmbeddings } from "@florence/embeddings";
 import { openStores } from "@florence/embeddings/nats";
 import { encodingOf, loadModel } from "@florence/model";
 import { createLogger, endGraceMs, environment, Progress, readEnvironments, run, runProgram } from "@florence/node";
+import { createEvents } from "@florence/service";
 import { decoderSpecs } from "./config.ts";
 import { startDecoder } from "./decoder.ts";
 
@@ -17,7 +19,7 @@ await runProgram("florence decoder", async () => {
       warn: (message) => log.warn(message),
     });
     const bounds = { ...config, embeddingBytes: encodingOf(model.manifest).bytes };
-    const stores = resources.use(await openStores(nats, bounds, log));
+    const stores = resources.use(await openStores(nats, bounds, createEvents(embeddingEvents, [logEmbeddings(log)])));
     const { address } = resources.use(await startDecoder(config, { model, log, ...stores }));
     process.stdout.write(`florence decoder listens on ${address}\n`);
     return resources.move();

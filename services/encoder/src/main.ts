@@ -1,9 +1,11 @@
 #!/usr/bin/env node
 // An encoder as a process of its own: settings, model, stores, server. SIGTERM drains it.
 
+import { embeddingEvents, logEmbeddings } from "@florence/embeddings";
 import { openStores } from "@florence/embeddings/nats";
 import { encodingOf, loadModel } from "@florence/model";
 import { createLogger, endGraceMs, environment, Progress, readEnvironments, run, runProgram } from "@florence/node";
+import { createEvents } from "@florence/service";
 import { encoderSpecs } from "./config.ts";
 import { startEncoder } from "./encoder.ts";
 
@@ -17,7 +19,7 @@ await runProgram("florence encoder", async () => {
       warn: (message) => log.warn(message),
     });
     const bounds = { ...config, embeddingBytes: encodingOf(model.manifest).bytes };
-    const stores = resources.use(await openStores(nats, bounds, log));
+    const stores = resources.use(await openStores(nats, bounds, createEvents(embeddingEvents, [logEmbeddings(log)])));
     const { address } = resources.use(await startEncoder(config, { model, log, ...stores }));
     process.stdout.write(`florence encoder listens on ${address}\n`);
     return resources.move();

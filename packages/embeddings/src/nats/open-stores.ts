@@ -1,5 +1,5 @@
-import type { Logger } from "@florence/service";
 import { headerBytes } from "../codec.ts";
+import { type EmbeddingEvents, unheard } from "../events.ts";
 import { MemoryStore } from "../memory-store.ts";
 import type { EmbeddingStore } from "../store.ts";
 import { connectNats } from "./connection.ts";
@@ -31,14 +31,14 @@ export interface StoreBounds {
 export async function openStores(
   config: NatsConfig,
   { storeBytesMax, storeTtlMs, embeddingBytes }: StoreBounds,
-  log: Logger,
+  events: EmbeddingEvents = unheard,
 ): Promise<Stores> {
   await using resources = new AsyncDisposableStack();
-  const inMemory = new MemoryStore({ bytesMax: storeBytesMax, ttlMs: storeTtlMs });
+  const inMemory = new MemoryStore({ bytesMax: storeBytesMax, ttlMs: storeTtlMs, events });
   if (config.servers === undefined) {
     resources.use(inMemory);
-    const held = resources.move();
-    return { store: inMemory, [Symbol.asyncDispose]: () => held.disposeAsync() };
+    const opened = resources.move();
+    return { store: inMemory, [Symbol.asyncDispose]: () => opened.disposeAsync() };
   }
   const link = resources.use(
     await connectNats({
@@ -49,17 +49,9 @@ export async function openStores(
       token: config.token?.reveal(),
       credsFile: config.credsFile,
       tls: tlsOf(config),
-      onStatus: (status) => {
-        if (status.connected) log.info({ server: status.server, version: status.version }, "NATS connected");
-        else
-          log.warn(
-            { reason: status.reason },
-            "NATS is out of reach: embeddings are computed where it would have had them",
-          );
-      },
+      events,
     }),
   );
-  const onProblem = (problem: Error) => log.error({ err: problem }, "NATS cannot keep embeddings");
   const { ttlMs, bytesMax, replicas, readMsMax } = config;
   const remote = await NatsStore.open(link, {
     valueBytesMax: headerBytes + embeddingBytes,
@@ -67,13 +59,13 @@ export async function openStores(
     bytesMax,
     replicas,
     readMsMax,
-    onProblem,
+    events,
   });
   const store = resources.use(new TieredStore({ memory: inMemory, remote }));
-  const remoteAliases = resources.use(await RemoteAliases.open(link, { ttlMs, replicas, readMsMax, onProblem }));
-  const leases = resources.use(await Leases.open(link, { replicas, acquireMsMax: readMsMax, onProblem }));
-  const held = resources.move();
-  return { store, leases, remoteAliases, [Symbol.asyncDispose]: () => held.disposeAsync() };
+  const remoteAliases = resources.use(await RemoteAliases.open(link, { ttlMs, replicas, readMsMax, events }));
+  const leases = resources.use(await Leases.open(link, { replicas, acquireMsMax: readMsMax, events }));
+  const opened = resources.move();
+  return { store, leases, remoteAliases, [Symbol.asyncDispose]: () => opened.disposeAsync() };
 }
 
 function tlsOf({ caFile, certFile, keyFile }: NatsConfig) {

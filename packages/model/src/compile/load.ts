@@ -8,7 +8,7 @@ import type { ModelSettings } from "./settings.ts";
 import type { Progress } from "./weights-file.ts";
 
 /** The checkpoint that comes with the project. */
-export const shippedModel = fileURLToPath(new URL("../../../../models/florence-2-drawn", import.meta.url));
+const shippedModel = fileURLToPath(new URL("../../../../models/florence-2-drawn", import.meta.url));
 
 /** Where loadModel says what people should know of. */
 export interface LoadReport {

@@ -1,7 +1,7 @@
 import { type Config, flag, integer, oneOf, text } from "@florence/service";
 import { precisions } from "./precision.ts";
 
-export { type Precision, precisions } from "./precision.ts";
+export { precisions } from "./precision.ts";
 
 const GiB = 1024 ** 3;
 
