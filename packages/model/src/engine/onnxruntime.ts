@@ -1,4 +1,8 @@
+import "./env.ts"; // First of all: the runtime reads what this sets.
 import * as ort from "onnxruntime-node";
+import { runtimeIsTold } from "./env.ts";
+
+if (!runtimeIsTold) throw new Error("The thread that starts a worker with models must import @florence/model first.");
 
 export type Tensor = ort.Tensor;
 export type Tensors = Record<string, ort.Tensor>;
