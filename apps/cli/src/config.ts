@@ -15,7 +15,7 @@ const GiB = 1024 ** 3;
 
 /** Every variable that the command line itself reads; the services' own stand in their config.ts. */
 export const cliConfig = {
-  model: text({ help: "The checkpoint or built folder to serve.", default: shipped }),
+  model: text({ help: "The checkpoint or built folder to serve, or its name on a hub.", default: shipped }),
   cache: text({
     help: "Where raw checkpoints are built into. Unset: florence in the user's cache folder.",
     default: undefined,

@@ -4,6 +4,7 @@ import { addBuild } from "./commands/build.ts";
 import { addCache } from "./commands/cache.ts";
 import { addDev } from "./commands/dev.ts";
 import { addInfo } from "./commands/info.ts";
+import { addPull } from "./commands/pull.ts";
 import { addRun } from "./commands/run.ts";
 import { addServe } from "./commands/serve.ts";
 import { addVerify } from "./commands/verify.ts";
@@ -18,7 +19,7 @@ function createProgram(): Command {
     .version("0.1.0")
     .showHelpAfterError("(florence --help, or florence COMMAND --help, says more)")
     .exitOverride();
-  for (const add of [addServe, addRun, addInfo, addBuild, addVerify, addCache, addDev]) add(program);
+  for (const add of [addServe, addRun, addPull, addInfo, addBuild, addVerify, addCache, addDev]) add(program);
   for (const command of program.commands) command.exitOverride().showHelpAfterError("(--help says more)");
   return program;
 }

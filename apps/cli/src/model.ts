@@ -2,6 +2,7 @@ import { basename } from "node:path";
 import { type BuiltModel, ModelError, type Precision, precisions, prepareModel } from "@florence/model";
 import { type CliConfig, cacheFolder } from "./config.ts";
 import { UsageError } from "./failure.ts";
+import { checkpointFolder } from "./hub.ts";
 import { Progress } from "./progress.ts";
 
 /** Checks a --precision. */
@@ -12,11 +13,11 @@ export function parsePrecision(value: string): Precision {
 }
 
 /** The model to serve, built into the cache first if need be, with progress on stderr. */
-export function loadModel(folder: string, config: CliConfig, precision?: Precision): Promise<BuiltModel> {
-  return prepareModel(folder, {
+export async function loadModel(model: string, config: CliConfig, precision?: Precision): Promise<BuiltModel> {
+  return prepareModel(await checkpointFolder(model), {
     cacheFolder: cacheFolder(config.cache),
     cacheBytesMax: config.cacheBytesMax,
-    progress: new Progress(`Building ${basename(folder)}`).update,
+    progress: new Progress(`Building ${basename(model)}`).update,
     ...(precision && { precision }),
   });
 }

@@ -1,6 +1,7 @@
 import { buildInto, openCheckpoint, precisions } from "@florence/model";
 import type { Command } from "commander";
 import { UsageError } from "../failure.ts";
+import { checkpointFolder } from "../hub.ts";
 import { parsePrecision } from "../model.ts";
 import { Progress } from "../progress.ts";
 
@@ -8,7 +9,7 @@ export function addBuild(program: Command): void {
   program
     .command("build")
     .description("Write a checkpoint's graphs and weights into a folder that can be served")
-    .argument("<checkpoint>", "checkpoint folder in either layout")
+    .argument("<checkpoint>", "checkpoint folder in either layout, or a hub's owner/name")
     .requiredOption("--out <folder>", "new or empty folder")
     .option("--precision <p>", precisions.join(", "), "fp32")
     .option(
@@ -16,7 +17,7 @@ export function addBuild(program: Command): void {
       "tensors, by their name in Hugging Face's layout, that stay float32: a regular expression",
     )
     .action(async (folder: string, { out, precision, keep }: { out: string; precision: string; keep?: string }) => {
-      const checkpoint = openCheckpoint(folder);
+      const checkpoint = openCheckpoint(await checkpointFolder(folder));
       const progress = new Progress(`Building ${checkpoint.name}`).update;
       const manifest = await buildInto(out, checkpoint, parsePrecision(precision), { progress, keep: pattern(keep) });
       const bytes = Object.values(manifest.files).reduce((n, file) => n + file.bytes, 0);

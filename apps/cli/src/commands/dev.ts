@@ -3,6 +3,7 @@ import { run } from "@florence/node";
 import type { Command } from "commander";
 import { cacheFolder, readSettings } from "../config.ts";
 import { UsageError } from "../failure.ts";
+import { checkpointFolder } from "../hub.ts";
 import { type Member, startTopology } from "../topology.ts";
 
 interface DevFlags {
@@ -24,7 +25,7 @@ export function addDev(program: Command): void {
     .option("--encoders <n>", "how many encoders", "1")
     .option("--decoders <n>", "how many decoders", "1")
     .option("--nats [url]", "share embeddings through NATS: a server of its own, or the one at the address")
-    .option("--model <folder>", "checkpoint or built folder (FLORENCE_MODEL)")
+    .option("--model <folder>", "checkpoint or built folder, or a hub's owner/name (FLORENCE_MODEL)")
     .action(dev);
 }
 
@@ -35,6 +36,7 @@ async function dev(flags: DevFlags): Promise<void> {
     encoders: count("--encoders", flags.encoders),
     decoders: count("--decoders", flags.decoders),
   };
+  await checkpointFolder(cli.model); // Once, before every process looks for it.
   await run(
     async () => {
       await using resources = new AsyncDisposableStack();

@@ -9,6 +9,7 @@ import {
   readManifest,
 } from "@florence/model";
 import type { Command } from "commander";
+import { checkpointFolder } from "../hub.ts";
 import { percent } from "../model.ts";
 
 export function addInfo(program: Command): void {
@@ -17,8 +18,8 @@ export function addInfo(program: Command): void {
     .description("Describe a checkpoint or a built folder")
     .argument("<folder>", "checkpoint in either layout, or built folder")
     .option("--json", "print JSON")
-    .action((folder: string, { json }: { json?: boolean }) => {
-      const facts = describeFolder(folder);
+    .action(async (folder: string, { json }: { json?: boolean }) => {
+      const facts = describeFolder(await checkpointFolder(folder));
       const lines = Object.entries(facts).map(
         ([key, value]) => `${key.padEnd(20)} ${typeof value === "string" ? value : JSON.stringify(value)}`,
       );

@@ -25,7 +25,7 @@ export function addServe(program: Command): void {
     .description("Serve a checkpoint over HTTP: the whole system in one process, or one of its services")
     .option("--port <n>", "port of the HTTP server (PORT, 8080), or of the service that --role names")
     .option("--host <address>", "address to listen on; containers need 0.0.0.0")
-    .option("--model <folder>", "checkpoint or built folder (FLORENCE_MODEL)")
+    .option("--model <folder>", "checkpoint or built folder, or a hub's owner/name (FLORENCE_MODEL)")
     .addOption(new Option("--role <role>", "what to run").choices(roles).default("all"))
     .option("--precision <p>", "fp32, fp16, int8 or int4, for a raw checkpoint")
     .option("--cache <folder>", "where raw checkpoints are built into (FLORENCE_CACHE)")
