@@ -15,7 +15,7 @@ export function refuse(
     const then = token ? "" : ", and give a token of that account in HF_TOKEN";
     throw new HubError(
       "hub_gated",
-      `${repository} is given only to those who accept its terms: do so at ${endpoint}/${repository}${then}.`,
+      `${repository} is given only to those who accept its terms: do so at ${endpoint}/${repository}${then}.${said(headers)}`,
     );
   }
   if (code === "RevisionNotFound")
@@ -34,9 +34,14 @@ export function refuse(
   if (status === 403)
     throw new HubError(
       "hub_gated",
-      `${host} does not give ${repository} to this account (403): look at ${endpoint}/${repository}.`,
+      `${host} does not give ${repository} to this account (403): look at ${endpoint}/${repository}.${said(headers)}`,
     );
   if (status === 408 || status === 429 || status >= 500)
     throw new Transient(`${host} answers ${status}`, 1000 * (Number(headers["retry-after"]) || 0));
   throw new HubError("hub_answer_invalid", `${host} answers ${status} for ${repository}: is HF_ENDPOINT right?`);
+}
+
+/** The hub's own words: it knows, say, which permission a token lacks. */
+function said({ "x-error-message": words }: IncomingHttpHeaders): string {
+  return typeof words === "string" ? ` It says: ${words.slice(0, 200)}` : "";
 }
