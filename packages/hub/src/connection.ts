@@ -95,6 +95,7 @@ export class HubConnection implements Disposable {
         method,
         agent: this.#agents[https ? "https:" : "http:"],
         signal: controller.signal,
+        timeout: stallMs, // For a proxy's tunnel, which no signal reaches.
         headers: {
           "user-agent": "florence",
           "accept-encoding": "identity", // The bytes as they are: they are counted and hashed.
