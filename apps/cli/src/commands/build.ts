@@ -2,10 +2,11 @@ import { buildInto, openCheckpoint, type Precision, precisions } from "@florence
 import { Progress } from "@florence/node";
 import { type Command, Option } from "commander";
 import { UsageError } from "../failure.ts";
+import { checkpointFolder } from "../hub.ts";
 
 export function configureBuild(command: Command): void {
   command
-    .argument("<checkpoint>", "checkpoint folder in either layout")
+    .argument("<checkpoint>", "checkpoint folder in either layout, or a hub's owner/name")
     .requiredOption("--out <folder>", "new or empty folder")
     .addOption(new Option("--precision <p>", "how weights are stored and run").choices(precisions).default("fp32"))
     .option(
@@ -13,7 +14,7 @@ export function configureBuild(command: Command): void {
       "tensors, by their name in Hugging Face's layout, that stay float32: a regular expression",
     )
     .action(async (folder: string, { out, precision, keep }: { out: string; precision: Precision; keep?: string }) => {
-      const checkpoint = openCheckpoint(folder);
+      const checkpoint = openCheckpoint(await checkpointFolder(folder));
       const progress = new Progress(`Building ${checkpoint.name}`).update;
       const manifest = await buildInto(out, checkpoint, precision, { progress, keep: pattern(keep) });
       const bytes = Object.values(manifest.files).reduce((n, file) => n + file.bytes, 0);

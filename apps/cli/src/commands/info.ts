@@ -9,14 +9,15 @@ import {
   readManifest,
 } from "@florence/model";
 import type { Command } from "commander";
+import { checkpointFolder } from "../hub.ts";
 import { percent } from "../model.ts";
 
 export function configureInfo(command: Command): void {
   command
     .argument("<folder>", "checkpoint in either layout, or built folder")
     .option("--json", "print JSON")
-    .action((folder: string, { json }: { json?: boolean }) => {
-      const facts = describeFolder(folder);
+    .action(async (folder: string, { json }: { json?: boolean }) => {
+      const facts = describeFolder(await checkpointFolder(folder));
       const lines = Object.entries(facts).map(
         ([key, value]) => `${key.padEnd(20)} ${typeof value === "string" ? value : JSON.stringify(value)}`,
       );

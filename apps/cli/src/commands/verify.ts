@@ -16,6 +16,7 @@ import { Progress } from "@florence/node";
 import type { Command } from "commander";
 import { readSettings } from "../config.ts";
 import { UsageError } from "../failure.ts";
+import { checkpointFolder } from "../hub.ts";
 import { percent } from "../model.ts";
 
 interface VerifyFlags {
@@ -28,7 +29,7 @@ interface VerifyFlags {
 export function configureVerify(command: Command): void {
   command
     .argument("<folder>", "built folder")
-    .requiredOption("--checkpoint <folder>", "the checkpoint that it was built from")
+    .requiredOption("--checkpoint <folder>", "the checkpoint that it was built from: a folder, or a hub's owner/name")
     .option("--goldens <file>", "JSON with cases of image, task and input; the images lie beside it")
     .option("--images <folder>", "images to compare on; the demo images unless given")
     .option("--json", "print JSON")
@@ -40,7 +41,11 @@ async function verify(folder: string, flags: VerifyFlags): Promise<void> {
   const builds = { cacheFolder: cacheFolder(model), cacheBytesMax: model.cacheBytesMax };
   const variant = await prepareModel(folder, builds);
   const progress = new Progress(`Building ${flags.checkpoint}`).update;
-  const reference = await prepareModel(flags.checkpoint as string, { ...builds, precision: "fp32", progress });
+  const reference = await prepareModel(await checkpointFolder(flags.checkpoint as string), {
+    ...builds,
+    precision: "fp32",
+    progress,
+  });
   if (reference.manifest.digest !== variant.manifest.digest)
     throw new UsageError(`${folder} was not built from ${flags.checkpoint}: the weights differ.`);
   const verification = await verifyVariant(variant, reference, {

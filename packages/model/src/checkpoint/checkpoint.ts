@@ -17,7 +17,7 @@ import { readSafetensorsHeader, type StoredTensor } from "./safetensors.ts";
 /** An opened checkpoint: its settings and where every tensor lies. Nothing of the weights is in memory. */
 export interface Checkpoint {
   readonly folder: string;
-  /** The folder's name, for users. */
+  /** The folder's name, for users; owner/name for a snapshot in Hugging Face's cache. */
   readonly name: string;
   readonly layout: Layout;
   readonly config: ModelConfig;
@@ -62,13 +62,19 @@ export function openCheckpoint(folder: string): Checkpoint {
   addEmbedding(native, tensors, config);
   return {
     folder: root,
-    name: basename(root),
+    name: nameOf(root),
     layout,
     config,
     tensors,
     projectionTransposed: layout === "original",
     files,
   };
+}
+
+/** A snapshot's folder is named by its commit, which tells nobody anything: its repository is meant. */
+function nameOf(root: string): string {
+  const [, owner, name] = /[\\/]models--(.+?)--(.+)[\\/]snapshots[\\/][^\\/]+$/.exec(root) ?? [];
+  return owner === undefined ? basename(root) : `${owner}/${name}`;
 }
 
 function addEmbedding(

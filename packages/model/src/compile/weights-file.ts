@@ -1,4 +1,4 @@
-import { constants, copyFileSync, linkSync } from "node:fs";
+import { constants, copyFileSync, linkSync, realpathSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
@@ -181,7 +181,7 @@ function link(tensor: StoredTensor, folder: string, linked: Map<string, string>)
 /** A hard link where both stand on one file system; the runtime refuses symbolic links. Else a copy (shared blocks where supported). */
 function linkOrCopy(from: string, to: string): void {
   try {
-    linkSync(from, to);
+    linkSync(realpathSync(from), to); // A link to a link would break with it.
   } catch {
     copyFileSync(from, to, constants.COPYFILE_FICLONE);
   }
