@@ -1,5 +1,5 @@
 import type { DescService } from "@bufbuild/protobuf";
-import { formatAddress, type Handlers } from "@florence/service";
+import { formatAddress, type Handlers, type Tracing, untraced } from "@florence/service";
 import { Server, ServerCredentials, type ServerOptions, type ServiceDefinition } from "@grpc/grpc-js";
 import { type CallEvents, unheard } from "./events.ts";
 import { serveStreaming, serveUnary } from "./handler.ts";
@@ -29,6 +29,8 @@ export interface ServeOptions {
   drainMs?: number;
   /** Hears how each call ends, with the whole error where it failed. */
   events?: CallEvents;
+  /** Joins the calls to those that they were made for. */
+  tracing?: Tracing;
 }
 
 /** A listening server. Disposing it stops accepting, lets calls finish until the drain deadline, then cuts them. */
@@ -42,8 +44,7 @@ export interface RunningServer extends AsyncDisposable {
 /** Serves generated services over plaintext gRPC. Throws when the address cannot be bound. */
 export async function startServer(options: ServeOptions): Promise<RunningServer> {
   const server = new Server(serverOptions(options));
-  for (const { service, handlers } of options.services)
-    addService(server, service, handlers, options.events ?? unheard);
+  for (const { service, handlers } of options.services) addService(server, service, handlers, options);
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync(formatAddress(options.host, options.port), ServerCredentials.createInsecure(), (error, bound) =>
       error === null ? resolve(bound) : reject(error),
@@ -79,7 +80,7 @@ function addService(
   server: Server,
   service: DescService,
   handlers: Readonly<Record<string, unknown>>,
-  events: CallEvents,
+  { events = unheard, tracing = untraced }: Pick<ServeOptions, "events" | "tracing">,
 ): void {
   const definition: Record<string, ServiceDefinition[string]> = {};
   const implementation: Record<string, ReturnType<typeof serveUnary> | ReturnType<typeof serveStreaming>> = {};
@@ -87,7 +88,7 @@ function addService(
     const serve = method.methodKind === "unary" ? serveUnary : serveStreaming;
     definition[method.localName] = methodDefinition(method);
     // The types of Handlers hold by construction: implement() checked them against the same descriptor.
-    implementation[method.localName] = serve(method, handlers[method.localName] as never, events);
+    implementation[method.localName] = serve(method, handlers[method.localName] as never, { events, tracing });
   }
   server.addService(definition, implementation);
 }
