@@ -4,7 +4,7 @@ import { createClient, Health, implement, messageBytesMaxDefault, startServer } 
 import { type BuiltModel, encodingOf, imagesPerCall } from "@florence/model";
 import { createLogger } from "@florence/node";
 import { Encoder } from "@florence/proto/encoder";
-import { Admission, countEvents, createEvents, type Listener, type Logger } from "@florence/service";
+import { Admission, countEvents, createEvents, type Listener, type Logger, type Tracing } from "@florence/service";
 import { advertisedAddress } from "./advertised-address.ts";
 import type { EncoderConfig } from "./config.ts";
 import { encoderEvents, logEncoder } from "./events.ts";
@@ -26,6 +26,8 @@ export interface EncoderOptions {
   readonly log?: Logger;
   /** Hear what happens in the encoder; of the stores that are given only what their own events say. */
   readonly listeners?: readonly Listener<typeof encoderEvents>[];
+  /** Joins its calls to those that they are made for. */
+  readonly tracing?: Tracing;
   /** With these, each image is encoded once in the cluster, and files that another encoder knows are not decoded. */
   readonly leases?: Leases;
   readonly remoteAliases?: RemoteAliases;
@@ -81,9 +83,14 @@ export async function startEncoder(config: EncoderConfig, options: EncoderOption
   );
   pools = { images, vision };
 
-  const admission = new Admission({ running: config.imagesMax, waiting: config.queueMax });
+  const admission = new Admission({
+    running: config.imagesMax,
+    waiting: config.queueMax,
+    onWaiting: (waiting) => events.imagesWaiting({ queue: "admission", waiting }),
+  });
   const encoding = encodingOf(manifest);
-  const connect = (holder: string) => createClient(Encoder, holder);
+  const traced = options.tracing && { tracing: options.tracing };
+  const connect = (holder: string) => createClient(Encoder, holder, { ...traced });
   const holders = resources.use(new EmbeddingHolders({ connect, dims: encoding.dims, events }));
   let advertised = "";
   const address = () => advertised;
@@ -118,6 +125,7 @@ export async function startEncoder(config: EncoderConfig, options: EncoderOption
       messageBytesMax: Math.max(messageBytesMaxDefault, config.uploadBytesMax + MiB),
       drainMs: config.drainMs,
       events,
+      ...traced,
     }),
   );
   advertised = advertisedAddress(server, config);

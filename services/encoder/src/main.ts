@@ -6,21 +6,27 @@ import { openStores } from "@florence/embeddings/nats";
 import { encodingOf, loadModel } from "@florence/model";
 import { createLogger, endGraceMs, environment, Progress, readEnvironments, run, runProgram } from "@florence/node";
 import { createEvents } from "@florence/service";
+import { logFields, startTelemetry, telemetryConfig } from "@florence/telemetry";
 import { encoderSpecs } from "./config.ts";
 import { startEncoder } from "./encoder.ts";
 
 await runProgram("florence encoder", async () => {
-  const { encoder: config, model: modelSettings, nats } = readEnvironments(environment, encoderSpecs);
-  const log = createLogger({ name: "encoder", level: config.logLevel });
+  const specs = { ...encoderSpecs, telemetry: telemetryConfig };
+  const { encoder: config, model: modelSettings, nats, telemetry: told } = readEnvironments(environment, specs);
+  const log = createLogger({ name: "encoder", level: config.logLevel, fields: logFields });
   const start = async () => {
     await using resources = new AsyncDisposableStack();
+    const { tracing, listeners } = resources.use(await startTelemetry(told, { service: "florence-encoder", log }));
     const model = await loadModel(modelSettings, {
       progress: (name) => new Progress(`Building ${name}`).update,
       warn: (message) => log.warn(message),
     });
     const bounds = { ...config, embeddingBytes: encodingOf(model.manifest).bytes };
-    const stores = resources.use(await openStores(nats, bounds, createEvents(embeddingEvents, [logEmbeddings(log)])));
-    const { address } = resources.use(await startEncoder(config, { model, log, ...stores }));
+    const events = createEvents(embeddingEvents, [logEmbeddings(log), ...listeners.embeddings]);
+    const stores = resources.use(await openStores(nats, bounds, events, tracing));
+    const { address } = resources.use(
+      await startEncoder(config, { model, log, tracing, listeners: listeners.encoder, ...stores }),
+    );
     process.stdout.write(`florence encoder listens on ${address}\n`);
     return resources.move();
   };

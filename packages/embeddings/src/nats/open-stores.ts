@@ -1,3 +1,4 @@
+import type { Tracing } from "@florence/service";
 import { headerBytes } from "../codec.ts";
 import { type EmbeddingEvents, unheard } from "../events.ts";
 import { MemoryStore } from "../memory-store.ts";
@@ -32,6 +33,7 @@ export async function openStores(
   config: NatsConfig,
   { storeBytesMax, storeTtlMs, embeddingBytes }: StoreBounds,
   events: EmbeddingEvents = unheard,
+  tracing?: Tracing,
 ): Promise<Stores> {
   await using resources = new AsyncDisposableStack();
   const inMemory = new MemoryStore({ bytesMax: storeBytesMax, ttlMs: storeTtlMs, events });
@@ -60,10 +62,11 @@ export async function openStores(
     replicas,
     readMsMax,
     events,
+    tracing,
   });
   const store = resources.use(new TieredStore({ memory: inMemory, remote }));
-  const remoteAliases = resources.use(await RemoteAliases.open(link, { ttlMs, replicas, readMsMax, events }));
-  const leases = resources.use(await Leases.open(link, { replicas, acquireMsMax: readMsMax, events }));
+  const remoteAliases = resources.use(await RemoteAliases.open(link, { ttlMs, replicas, readMsMax, events, tracing }));
+  const leases = resources.use(await Leases.open(link, { replicas, acquireMsMax: readMsMax, events, tracing }));
   const opened = resources.move();
   return { store, leases, remoteAliases, [Symbol.asyncDispose]: () => opened.disposeAsync() };
 }

@@ -9,7 +9,7 @@ export const writeMsMax = 2_000;
 export function queueTo(
   bucket: NatsBucket,
   events: EmbeddingEvents,
-  bounds: Pick<WriteBehindOptions, "bytesMax" | "entriesMax" | "concurrency">,
+  bounds: Pick<WriteBehindOptions, "bytesMax" | "entriesMax" | "concurrency" | "bind">,
 ): WriteBehind {
   const about = { bucket: bucket.settings.name };
   const queue = new WriteBehind({

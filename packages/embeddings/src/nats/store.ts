@@ -72,7 +72,10 @@ export class NatsStore implements EmbeddingStore {
     return new NatsStore(await NatsBucket.open(link, settings, options), options);
   }
 
-  private constructor(bucket: NatsBucket, { queue, readMsMax, flushMsMax, events = unheard }: NatsStoreOptions) {
+  private constructor(
+    bucket: NatsBucket,
+    { queue, readMsMax, flushMsMax, events = unheard, tracing }: NatsStoreOptions,
+  ) {
     this.#bucket = bucket;
     this.#readMsMax = readMsMax ?? readMsMaxDefault;
     this.#flushMsMax = flushMsMax ?? flushMsMaxDefault;
@@ -86,6 +89,7 @@ export class NatsStore implements EmbeddingStore {
       bytesMax: queue?.bytesMax ?? queueBytesMaxDefault,
       entriesMax: queue?.entriesMax ?? queueEntriesMaxDefault,
       concurrency: writesMax,
+      bind: tracing?.bind,
     });
   }
 

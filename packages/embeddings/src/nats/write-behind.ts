@@ -1,4 +1,4 @@
-import { within } from "@florence/service";
+import { type Tracing, untraced, within } from "@florence/service";
 
 /** What became of one write: "again" is for a store that is out of reach. */
 export type WriteOutcome = "written" | "refused" | "again";
@@ -14,6 +14,8 @@ export interface WriteBehindOptions {
   entriesMax: number;
   /** Writes under way at once. */
   concurrency: number;
+  /** Has a value's writing run as part of the work that it was put in. */
+  bind?: Tracing["bind"] | undefined;
   /** Told what became of each value: let go for lack of room or of time is "dropped"; refused or tried too often, "failed". */
   onOutcome: (outcome: "written" | "dropped" | "failed") => void;
 }
@@ -21,6 +23,7 @@ export interface WriteBehindOptions {
 interface Item {
   readonly key: string;
   readonly value: Uint8Array;
+  readonly run: ReturnType<Tracing["bind"]>;
   tries: number;
 }
 
@@ -63,7 +66,8 @@ export class WriteBehind {
       return;
     }
     if (this.entries === 0) this.#idle = Promise.withResolvers();
-    this.#enqueue({ key, value, tries: 0 });
+    const run = (this.#options.bind ?? untraced.bind)();
+    this.#enqueue({ key, value, run, tries: 0 });
     this.#pump();
   }
 
@@ -120,7 +124,7 @@ export class WriteBehind {
 
   async #write(item: Item): Promise<void> {
     item.tries++;
-    const outcome = await this.#options.write(item.key, item.value);
+    const outcome = await item.run(() => this.#options.write(item.key, item.value));
     this.#writing.delete(item);
     this.#bytes -= item.value.byteLength;
     const { onOutcome } = this.#options;

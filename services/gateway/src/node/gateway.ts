@@ -4,7 +4,15 @@ import { createClient, messageBytesMaxDefault } from "@florence/grpc";
 import { createLogger } from "@florence/node";
 import { Decoder } from "@florence/proto/decoder";
 import { Encoder } from "@florence/proto/encoder";
-import { createEvents, Fault, formatAddress, type Listener, type Logger } from "@florence/service";
+import {
+  createEvents,
+  Fault,
+  formatAddress,
+  type Listener,
+  type Logger,
+  type Tracing,
+  untraced,
+} from "@florence/service";
 import { getRequestListener } from "@hono/node-server";
 import { createGateway } from "../app.ts";
 import type { GatewayConfig } from "../config.ts";
@@ -15,6 +23,7 @@ import { balancedClients } from "../peers/clients.ts";
 import type { Resolve } from "../peers/names.ts";
 import { Peers } from "../peers/peers.ts";
 import { resolveHost } from "./resolve.ts";
+import { tracedListener } from "./traced-listener.ts";
 import { createUrlFetch } from "./url-fetch.ts";
 
 export { type GatewayConfig, gatewayConfig } from "../config.ts";
@@ -34,18 +43,21 @@ export interface GatewayOptions {
   readonly resolve?: Resolve;
   /** Hear what happens, as the log does. */
   readonly listeners?: readonly Listener<typeof gatewayEvents>[];
+  /** Joins its calls to those of its callers. */
+  readonly tracing?: Tracing;
 }
 
 /** Starts the gateway on Node, with grpc-js towards the services. They need not be up yet. Throws when the port is taken. */
 export async function startGateway(
   config: GatewayConfig,
   log: Logger = createLogger({ name: "gateway", level: config.logLevel }),
-  { resolve = resolveHost, listeners = [] }: GatewayOptions = {},
+  { resolve = resolveHost, listeners = [], tracing = untraced }: GatewayOptions = {},
 ): Promise<RunningGateway> {
   const stopping = new AbortController();
   const events = createEvents(gatewayEvents, [logEvents(log), ...listeners]);
   const clientOptions = {
     deadlineMsDefault: config.deadlineMs,
+    tracing,
     // The request's envelope is far below a MiB.
     messageBytesMax: Math.max(messageBytesMaxDefault, config.uploadBytesMax + MiB),
   };
@@ -85,16 +97,19 @@ export async function startGateway(
       // Longer than the 60 s after which common proxies drop an idle connection, so that they do so first.
       keepAliveTimeout: 65_000,
     },
-    getRequestListener(app.fetch, {
-      // Other services may share this process; the global Request and Response stay what they are.
-      overrideGlobalObjects: false,
-      // What is thrown outside the application: a request without a usable host or target.
-      errorHandler: (cause) =>
-        faultResponse(
-          new Fault("body_invalid", "The request line or its host is malformed.", { cause }),
-          crypto.randomUUID(),
-        ),
-    }),
+    tracedListener(
+      tracing,
+      getRequestListener(app.fetch, {
+        // Other services may share this process; the global Request and Response stay what they are.
+        overrideGlobalObjects: false,
+        // What is thrown outside the application: a request without a usable host or target.
+        errorHandler: (cause) =>
+          faultResponse(
+            new Fault("body_invalid", "The request line or its host is malformed.", { cause }),
+            crypto.randomUUID(),
+          ),
+      }),
+    ),
   );
   // Idle connections cost some kilobytes each, so there may be many; past this one is refused, not kept.
   server.maxConnections = Math.max(connectionsMin, 4 * (config.requestsMax + config.queueMax));
