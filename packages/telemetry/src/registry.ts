@@ -5,6 +5,8 @@ import { tasks } from "@florence/model/tasks";
 import { type FaultCode, faultTable, isFaultCode } from "@florence/service";
 import { counter, gauge, histogram } from "./define.ts";
 
+export type { MetricSpec } from "./define.ts";
+
 // From a lookup in memory to the deadline of a call.
 const seconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 // A token takes from half a millisecond (the toy checkpoint) to a fifth of a second (large on few cores).
@@ -319,8 +321,8 @@ export const spans = {
   prompt: { name: "florence.prompt", help: "A task's part of a run of the prompt graph." },
   decode: { name: "florence.decode", help: "A task's answer, token by token." },
   parse: { name: "florence.answer.parse", help: "Reading an answer's text as regions." },
-  natsGet: { name: "get", help: "Reading a value from a bucket in NATS; linked to the span that wrote it." },
-  natsPut: { name: "put", help: "Writing a value to a bucket in NATS." },
+  natsGet: { name: "get {bucket}", help: "Reading a value from a bucket in NATS; linked to the span that wrote it." },
+  natsPut: { name: "put {bucket}", help: "Writing a value to a bucket in NATS." },
 } as const;
 
 /** What happens within a span. */

@@ -236,6 +236,9 @@ function embeddingTraces(stages: Stages) {
       [names.messagingBytes.name]: bytes,
     },
   });
+  const of = ({ name }: { name: string }, { bucket }: { bucket: string }) => ({
+    name: name.replace("{bucket}", bucket),
+  });
   // Who wrote what a call has read last, where that was a lease: the encoder that it then waits for.
   const holders = new WeakMap<Call, SpanContext>();
   return {
@@ -247,10 +250,10 @@ function embeddingTraces(stages: Stages) {
       const writer = trace.getSpanContext(contextOf(about.header));
       const call = currentCall();
       if (call && writer && about.bucket === leaseBucket) holders.set(call, writer);
-      stages.add(spans.natsGet, { ...bucketStage("get", about), links: [writer] });
+      stages.add(of(spans.natsGet, about), { ...bucketStage("get", about), links: [writer] });
     },
     bucketWritten: (about: { bucket: string; bytes: number; ms: number }) =>
-      void stages.add(spans.natsPut, bucketStage("put", about)),
+      void stages.add(of(spans.natsPut, about), bucketStage("put", about)),
     leaseAwaited({ ended, waitedMs }: { ended: string; waitedMs: number }) {
       const call = currentCall();
       stages.add(spans.encodingWait, {

@@ -27,6 +27,7 @@ import { tracedListener } from "./traced-listener.ts";
 import { createUrlFetch } from "./url-fetch.ts";
 
 export { type GatewayConfig, gatewayConfig } from "../config.ts";
+export { gatewayEvents } from "../events.ts";
 
 /** A listening gateway. Disposing it stops accepting, lets calls finish until the drain deadline, then cuts them. */
 export interface RunningGateway extends AsyncDisposable {
