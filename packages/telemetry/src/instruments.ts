@@ -25,6 +25,21 @@ export function createInstruments(meter: Meter): Instruments {
   return Object.fromEntries(entries) as Instruments;
 }
 
+/**
+ * Has counters begin at zero, with each of their labels' values: Prometheus does not see the first step of a series that was not there
+ * before. For those of one role, so that no process shows what it never counts.
+ */
+export function beginAtZero(record: Instruments, keys: readonly (keyof Metrics)[]): void {
+  for (const key of keys) {
+    let series: Attributes[] = [{}];
+    for (const [label, values] of Object.entries<readonly string[]>(metrics[key].labels)) {
+      series = series.flatMap((labels) => values.map((value) => ({ ...labels, [label]: value })));
+    }
+    const add = record[key] as (value: number, labels: Attributes) => void;
+    for (const labels of series) add(0, labels);
+  }
+}
+
 function recorder(meter: Meter, spec: MetricSpec): (value: number, labels: Attributes) => void {
   const options = { unit: spec.unit, description: spec.help };
   if (spec.kind === "histogram") {

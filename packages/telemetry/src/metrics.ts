@@ -1,6 +1,6 @@
 import type { Fault } from "@florence/service";
 import { type Call, currentCall } from "./current.ts";
-import type { Instruments } from "./instruments.ts";
+import { beginAtZero, type Instruments } from "./instruments.ts";
 import { other, routes } from "./registry.ts";
 
 const seconds = (ms: number): number => ms / 1000;
@@ -9,29 +9,31 @@ const bytesPer = { imageReceived: "body", imageFetched: "url" } as const;
 type Service = "encoder" | "decoder";
 type Tier = "memory" | "nats";
 
-/** Listeners that record metrics: for each list of events, those that they hear. */
+/** Listeners that record metrics: for each list of events, those that they hear. Each is made when it is asked for. */
 export function metricListeners(record: Instruments) {
   return {
-    gateway: gatewayMetrics(record),
-    encoder: {
+    gateway: () => gatewayMetrics(record),
+    encoder: () => ({
       ...callMetrics(record),
       ...workerMetrics(record),
       ...embeddingMetrics(record),
       ...encoderMetrics(record),
-    },
-    decoder: {
+    }),
+    decoder: () => ({
       ...callMetrics(record),
       ...workerMetrics(record),
       ...embeddingMetrics(record),
       ...decoderMetrics(record),
-    },
-    embeddings: embeddingMetrics(record),
+    }),
+    embeddings: () => embeddingMetrics(record),
   };
 }
 
-export type MetricListeners = ReturnType<typeof metricListeners>;
+type Made = ReturnType<typeof metricListeners>;
+export type MetricListeners = { readonly [R in keyof Made]: ReturnType<Made[R]> };
 
 function gatewayMetrics(record: Instruments) {
+  beginAtZero(record, ["refusals", "tasks", "retries", "reencodings", "peersAvoided"]);
   let running = 0;
   const peers = { encoder: 0, decoder: 0 };
   const answers = new WeakMap<Call, { status: string; route: string; tokens: boolean }>();
@@ -104,6 +106,7 @@ function callMetrics(record: Instruments) {
 
 function workerMetrics(record: Instruments) {
   type OfWorker = { worker: string };
+  beginAtZero(record, ["workerCrashes"]);
   return {
     workerReady: ({ worker, ms }: OfWorker & { ms: number }) =>
       record.modelLoad(seconds(ms), { worker: worker as typeof other }),
@@ -112,6 +115,8 @@ function workerMetrics(record: Instruments) {
 }
 
 function encoderMetrics(record: Instruments) {
+  beginAtZero(record, ["images", "encodingsSaved"]);
+  for (const queue of ["admission", "vision"] as const) record.imagesWaiting(0, { queue });
   return {
     imageAnswered(about: {
       outcome: "hit" | "miss" | "coalesced";
@@ -138,6 +143,8 @@ function encoderMetrics(record: Instruments) {
 }
 
 function decoderMetrics(record: Instruments) {
+  beginAtZero(record, ["embeddingsObtained", "abandoned"]);
+  record.callsWaiting(0);
   return {
     callsWaiting: ({ waiting }: { waiting: number }) => record.callsWaiting(waiting),
     callAdmitted: ({ waitedMs }: { waitedMs: number }) => record.decoderWait(seconds(waitedMs), { queue: "admission" }),
@@ -170,6 +177,7 @@ function decoderMetrics(record: Instruments) {
 }
 
 function embeddingMetrics(record: Instruments) {
+  beginAtZero(record, ["evictions"]);
   type OfTier = { tier: Tier };
   const results = { found: "hit", missing: "miss", unreachable: "unavailable", invalid: "corrupt" } as const;
   const embeddingBucket = "florence-embeddings";

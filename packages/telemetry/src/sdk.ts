@@ -23,7 +23,7 @@ import { metricListeners } from "./metrics.ts";
 import { watchProcess } from "./process.ts";
 import type { TelemetryOptions, Wanted } from "./setup.ts";
 import { Stages } from "./stages.ts";
-import type { Role, Telemetry } from "./telemetry.ts";
+import type { Telemetry } from "./telemetry.ts";
 import { traceListeners } from "./traces.ts";
 
 const scope = "florence";
@@ -71,19 +71,31 @@ export async function startSdk(config: TelemetryConfig, wanted: Wanted, options:
 
   const metrics = meter && metricListeners(createInstruments(meter));
   const spans = tracer && traceListeners(new Stages(tracer));
-  const of = <R extends Role>(role: R) => [metrics?.[role], spans?.[role]].filter((listener) => listener !== undefined);
   const running = resources.move();
   return {
     tracing: createTracing(tracer),
     listeners: {
-      gateway: of("gateway"),
-      encoder: of("encoder"),
-      decoder: of("decoder"),
-      embeddings: of("embeddings"),
-    } as Telemetry["listeners"],
+      get gateway() {
+        return both(metrics?.gateway, spans?.gateway);
+      },
+      get encoder() {
+        return both(metrics?.encoder, spans?.encoder);
+      },
+      get decoder() {
+        return both(metrics?.decoder, spans?.decoder);
+      },
+      get embeddings() {
+        return both(metrics?.embeddings, spans?.embeddings);
+      },
+    },
     metricsUrl,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
+}
+
+/** Makes those of two listeners that are wanted. */
+function both<A, B>(first: (() => A) | undefined, second: (() => B) | undefined): (A | B)[] {
+  return [...(first ? [first()] : []), ...(second ? [second()] : [])];
 }
 
 function tracerProvider(config: TelemetryConfig, url: string, resource: ReturnType<typeof defaultResource>) {

@@ -9,7 +9,7 @@ export type Role = "gateway" | "encoder" | "decoder" | "embeddings";
 export interface Telemetry extends AsyncDisposable {
   /** For the servers and clients of a service. */
   readonly tracing: Tracing;
-  /** For the events of a service, and of the stores that it is given. */
+  /** For the events of a service, and of the stores that it is given; made anew each time they are read. */
   readonly listeners: { readonly [R in Role]: readonly (MetricListeners[R] | TraceListeners[R])[] };
   /** Where Prometheus finds the metrics; undefined where it does not. */
   readonly metricsUrl: string | undefined;

@@ -8,17 +8,18 @@ import type { Stages } from "./stages.ts";
 
 type Tier = "memory" | "nats";
 
-/** Listeners that make the spans of a call's parts: for each list of events, those that they hear. */
+/** Listeners that make the spans of a call's parts: for each list of events, those that they hear. Each is made when it is asked for. */
 export function traceListeners(stages: Stages) {
   return {
-    gateway: gatewayTraces(stages),
-    encoder: { ...callTraces(), ...embeddingTraces(stages), ...encoderTraces(stages) },
-    decoder: { ...callTraces(), ...embeddingTraces(stages), ...decoderTraces(stages) },
-    embeddings: embeddingTraces(stages),
+    gateway: () => gatewayTraces(stages),
+    encoder: () => ({ ...callTraces(), ...embeddingTraces(stages), ...encoderTraces(stages) }),
+    decoder: () => ({ ...callTraces(), ...embeddingTraces(stages), ...decoderTraces(stages) }),
+    embeddings: () => embeddingTraces(stages),
   };
 }
 
-export type TraceListeners = ReturnType<typeof traceListeners>;
+type Made = ReturnType<typeof traceListeners>;
+export type TraceListeners = { readonly [R in keyof Made]: ReturnType<Made[R]> };
 
 function setAttributes(attributes: Attributes): void {
   currentCall()?.span?.setAttributes(attributes);
