@@ -8,7 +8,8 @@ export {
   toAnswer,
 } from "./answers/index.ts";
 export { RegionStream } from "./answers/stream.ts";
-export { type Checkpoint, openCheckpoint } from "./checkpoint/checkpoint.ts";
+export { checkTokenizer } from "./checkpoint/check-tokenizer.ts";
+export { type Checkpoint, type OpenOptions, openCheckpoint } from "./checkpoint/checkpoint.ts";
 export type { GenerationConfig, Layout, ModelConfig } from "./checkpoint/config.ts";
 export {
   type BuiltModel,
@@ -22,6 +23,7 @@ export { buildInto, graphFiles, writeManifest } from "./compile/compile.ts";
 export { buildVersion, type Manifest, manifestName, readManifest, type Verification } from "./compile/manifest.ts";
 export { type Precision, precisions } from "./compile/precision.ts";
 export type { BuildOptions } from "./compile/weights-file.ts";
+export { encodePrompt } from "./encode-prompt.ts";
 export {
   activationBytes,
   describeModel,
@@ -35,6 +37,7 @@ export { classify, Grammar } from "./generation/grammar.ts";
 export { newSearch } from "./generation/new-search.ts";
 export {
   type GenerationOptions,
+  newTokensDefault,
   newTokensMax,
   numBeamsMax,
   promptTokensMax,

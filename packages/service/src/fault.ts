@@ -39,6 +39,7 @@ export const faultTable = Object.freeze({
   region_invalid: row(status.INVALID_ARGUMENT, 400, "The region is invalid"),
   option_invalid: row(status.INVALID_ARGUMENT, 400, "An option is invalid"),
   body_invalid: row(status.INVALID_ARGUMENT, 400, "The request is malformed"),
+  prompt_token_invalid: row(status.INVALID_ARGUMENT, 400, "The prompt holds a token that the model cannot take"),
   prompt_too_long: row(status.INVALID_ARGUMENT, 400, "The prompt is too long"),
   unauthorized: row(status.UNAUTHENTICATED, 401, "Authentication is required"),
   rate_limited: row(status.RESOURCE_EXHAUSTED, 429, "Too many requests"),

@@ -1,10 +1,10 @@
 import {
-  buildPrompt,
+  encodePrompt,
   findTask,
   type GenerationOptions,
   type Manifest,
   ModelError,
-  promptTokensMax,
+  newTokensDefault,
   resolveOptions,
   type TaskRow,
   type Tokenizer,
@@ -26,14 +26,7 @@ export function prepareTasks(
   return request.tasks.map(({ name, input }) => {
     try {
       const row = findTask(name);
-      const promptIds = tokenizer.encode(buildPrompt(row, input === "" ? undefined : input));
-      const longest = promptTokensMax(manifest.config);
-      if (promptIds.length > longest) {
-        throw new ModelError(
-          "prompt_too_long",
-          `The prompt has ${promptIds.length} tokens; this model takes at most ${longest}.`,
-        );
-      }
+      const promptIds = encodePrompt({ tokenizer, manifest }, row, input === "" ? undefined : input);
       return { row, job: { promptIds, options, ...(request.options?.constrain && { constrain: row.answer }) } };
     } catch (error) {
       if (error instanceof ModelError) return { error };
@@ -58,7 +51,7 @@ function fromWire(wire: WireOptions | undefined, newTokensMax: number, manifest:
     );
   }
   return {
-    maxNewTokens: wire?.maxNewTokens ?? longest,
+    maxNewTokens: wire?.maxNewTokens ?? Math.min(longest, newTokensDefault(manifest.config)),
     ...(wire?.numBeams !== undefined && { numBeams: wire.numBeams }),
     ...(wire?.lengthPenalty !== undefined && { lengthPenalty: wire.lengthPenalty }),
     ...(wire?.noRepeatNgramSize !== undefined && { noRepeatNgramSize: wire.noRepeatNgramSize }),

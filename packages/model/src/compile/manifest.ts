@@ -7,7 +7,7 @@ import { digestFiles } from "./digest.ts";
 import type { Precision } from "./precision.ts";
 
 /** Raised when built files change their meaning: graphs' inputs, weights' placement or this manifest. */
-export const buildVersion = 8;
+export const buildVersion = 9;
 export const manifestName = "florence.json";
 
 /** How far a variant's answers are from fp32's, measured on images. */
@@ -29,11 +29,13 @@ export interface Verification {
 export interface Manifest {
   readonly buildVersion: number;
   readonly name: string;
-  /** sha-256 over the checkpoint's weight files, hex. */
+  /** sha-256 over the checkpoint's weight files and its adapters' files, hex. */
   readonly digest: string;
   readonly precision: Precision;
   /** Pattern of the tensors that stayed float32, where some were to. */
   readonly kept?: string;
+  /** What the checkpoint's user may not expect, a sentence each; absent where there is nothing to say. */
+  readonly notes?: readonly string[];
   readonly config: ModelConfig;
   /** Size in bytes and sha-256, hex, of every other file of the folder. */
   readonly files: Readonly<Record<string, { readonly bytes: number; readonly sha256: string }>>;

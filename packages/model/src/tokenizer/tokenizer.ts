@@ -37,7 +37,7 @@ export class Tokenizer {
 
   /** Reads the tokenizer of a checkpoint folder. Throws checkpoint_file_missing or checkpoint_config_invalid. */
   static async load(folder: string): Promise<Tokenizer> {
-    const { tokenizer, config } = await readTokenizerFiles(folder);
+    const { tokenizer, config } = readTokenizerFiles(folder);
     try {
       return new Tokenizer(new BpeTokenizer(tokenizer, config), nextId(tokenizer));
     } catch (cause) {
