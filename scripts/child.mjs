@@ -4,8 +4,8 @@ import { constants } from "node:os";
 
 const signals = ["SIGINT", "SIGTERM", "SIGHUP"];
 
-// npm passes on a signal that the whole process group has already had: copies within this time are one.
-const sameSignalMs = 500;
+// npm passes on a signal that the whole process group has already had, and then ends: what comes within this time is one.
+const copiesMs = 1_000;
 
 // How often to see whether npm is still there: soon enough for the next start to find the port free.
 const parentCheckMs = 200;
@@ -20,7 +20,7 @@ export function follow(program, args, { onStart, onOutput, timeoutMs, ...options
     const child = spawn(program, args, options);
     const received = passSignals(child);
     if (child.pid) onStart?.(child.pid);
-    const parentCheck = watchParent(child);
+    const parentCheck = watchParent(() => received.pass("SIGHUP"));
     const timer = timeoutMs && setTimeout(() => child.kill("SIGTERM"), timeoutMs);
     const settle = (finish) => {
       clearTimeout(timer);
@@ -41,20 +41,20 @@ function exitCodeOf(signal) {
   return 128 + constants.signals[signal];
 }
 
-/** Passes signals on to the child until `stop()`, and remembers the first. */
+/** Passes each signal on to the child once, until `stop()`, and remembers the first. */
 function passSignals(child) {
   // On a terminal Ctrl-C reaches the child without us; a second one would mean "stop at once".
   const terminal = process.stdin.isTTY || process.stdout.isTTY || process.stderr.isTTY;
-  const last = {};
+  let passedAt = Number.NEGATIVE_INFINITY;
   const pass = (signal) => {
     received.signal ??= signal;
-    const now = Date.now();
-    const repeated = now - (last[signal] ?? 0) < sameSignalMs;
-    last[signal] = now;
-    if (!repeated && !(terminal && signal === "SIGINT")) child.kill(signal);
+    const isCopy = performance.now() - passedAt < copiesMs;
+    passedAt = performance.now();
+    if (!isCopy && !(terminal && signal === "SIGINT")) child.kill(signal);
   };
   const received = {
     signal: undefined,
+    pass,
     stop: () => {
       for (const signal of signals) process.off(signal, pass);
     },
@@ -63,13 +63,16 @@ function passSignals(child) {
   return received;
 }
 
-/** Ends the child when npm, which started us, has gone: it tells its shell about a signal, not us. */
-function watchParent(child) {
+/** Says once that npm, which started us, has gone: it tells its shell about a signal, not us. */
+function watchParent(onGone) {
   if (!process.env.npm_lifecycle_event) return undefined;
   const npm = npmPid();
-  return setInterval(() => {
-    if (npmPid() !== npm) child.kill("SIGTERM");
+  const timer = setInterval(() => {
+    if (npmPid() === npm) return;
+    clearInterval(timer);
+    onGone();
   }, parentCheckMs).unref();
+  return timer;
 }
 
 /** The process that started us: the parent, or the one before it when a shell stands between. */

@@ -54,7 +54,7 @@ async function until(condition: () => boolean): Promise<void> {
 const installing = "installing the packages";
 const server = `
   const timer = setInterval(() => {}, 1000);
-  for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => {
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => {
     process.stdout.write(signal + "\\n");
     clearInterval(timer);
     process.exitCode = 5;
@@ -136,7 +136,7 @@ test.each(["SIGINT", "SIGTERM"] as const)(
 test("the server stops as if asked when the script before it is killed outright", async () => {
   const { child, ended, pid } = await startServer();
   child.kill("SIGKILL");
-  expect((await ended).stdout).toBe(`pid ${pid}\nSIGTERM\n`);
+  expect((await ended).stdout).toBe(`pid ${pid}\nSIGHUP\n`);
 });
 
 test("without a network and without packages the error is one clear line, and a test run still counts", async () => {

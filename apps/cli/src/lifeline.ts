@@ -4,6 +4,6 @@
 import { isMainThread } from "node:worker_threads";
 
 if (isMainThread && process.channel) {
-  process.once("disconnect", () => process.kill(process.pid, "SIGTERM"));
+  process.once("disconnect", () => process.kill(process.pid, "SIGHUP"));
   process.channel.unref(); // A program that has nothing left to do ends in spite of the channel.
 }

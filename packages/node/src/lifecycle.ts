@@ -1,3 +1,5 @@
+import { endForGood } from "./watchdog.ts";
+
 /** How `run` stops. */
 export interface RunOptions {
   /** From the first signal until the process is ended by force, in milliseconds. */
@@ -6,30 +8,38 @@ export interface RunOptions {
   report?: (message: string) => void;
 }
 
+// A terminal, npm, a shell and `timeout` each pass a signal on to the process or to its whole group: what comes within this time is one.
+const copiesMs = 1_000;
+
 /**
- * Runs a service until SIGINT or SIGTERM, then disposes it; the process ends by itself when nothing is left to do. A
- * second signal, or the drain deadline, ends it at once with a failure. `start` gets a signal that aborts at the first
- * one; a rejection because of it is a normal stop, any other is thrown.
+ * Runs a service until it is asked to stop, then disposes it; the process ends by itself when nothing is left to do. SIGINT and SIGTERM
+ * ask, and so does SIGHUP, which says that the terminal or the parent is gone. A second SIGINT or SIGTERM that is no copy of the first,
+ * or the drain deadline, ends it at once with a failure. `start` gets a signal that aborts at the first one; a rejection because of it is
+ * a normal stop, any other is thrown.
  */
 export async function run(
   start: (signal: AbortSignal) => Promise<AsyncDisposable>,
   { drainMs, report = reportToStderr }: RunOptions,
 ): Promise<void> {
   const stopping = new AbortController();
+  let askedAt = 0;
   // Forced exits lose unflushed logs and telemetry, so they are the last resort.
   const force = (reason: string) => {
     report(`${reason}: ending now.`);
-    process.exit(1);
+    endForGood();
   };
   const onSignal = (name: NodeJS.Signals) => {
-    if (stopping.signal.aborted) return force(`${name} again`);
+    if (stopping.signal.aborted) {
+      const asksAgain = name !== "SIGHUP" && performance.now() - askedAt > copiesMs;
+      return asksAgain ? force(`${name} again`) : undefined;
+    }
+    askedAt = performance.now();
     report(`${name}: stopping within ${drainMs / 1000} s.`);
     // Does not keep the process alive, but ends it if something else does.
     setTimeout(() => force("The drain deadline has passed"), drainMs).unref();
     stopping.abort();
   };
-  process.on("SIGINT", onSignal);
-  process.on("SIGTERM", onSignal);
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, onSignal);
   try {
     await using _service = await start(stopping.signal);
     await aborted(stopping.signal);

@@ -24,7 +24,7 @@ async function runProcess(behaviour: string, signals: Array<[line: string, signa
 }
 
 test("a signal disposes in reverse order and the process ends by itself", async () => {
-  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
     const { code, lines, errors } = await runProcess("serves", [["ready", signal]]);
     expect(lines).toEqual(["ready", "server closed", "store closed", "done"]);
     expect(code).toBe(0);
@@ -35,11 +35,28 @@ test("a signal disposes in reverse order and the process ends by itself", async 
 test("a second signal ends a stuck process at once", async () => {
   const { code, lines, errors } = await runProcess("stuck", [
     ["ready", "SIGTERM"],
-    ["server closed", "SIGTERM"],
+    ["still here", "SIGTERM"],
   ]);
-  expect(lines).toEqual(["ready", "server closed"]);
+  expect(lines).toEqual(["ready", "server closed", "still here"]);
   expect(code).toBe(1);
   expect(errors).toContain("SIGTERM again");
+});
+
+test("copies of a signal, and the end of the parent, do not hurry a process that drains", async () => {
+  const { code, lines, errors } = await runProcess("serves", [
+    ["ready", "SIGTERM"],
+    ["server closed", "SIGTERM"],
+    ["store closed", "SIGHUP"],
+  ]);
+  expect(lines).toEqual(["ready", "server closed", "store closed", "done"]);
+  expect(code).toBe(0);
+  expect(errors).not.toContain("ending now");
+});
+
+test("a process with a thread that is stuck in native code ends soon after its drain deadline", async () => {
+  const { code, lines } = await runProcess("stuck in native code", [["ready", "SIGTERM"]]);
+  expect(lines).toEqual(["ready", "server closed", "store closed", "done"]);
+  expect(code).not.toBe(0);
 });
 
 test("the drain deadline ends a process that something keeps alive", async () => {
