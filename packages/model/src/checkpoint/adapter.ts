@@ -1,6 +1,7 @@
 import { existsSync, statSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { ModelError } from "../errors.ts";
+import type { Layout } from "./config.ts";
 import { type Json, readJson } from "./files.ts";
 import { embeddingAliases, nativeName, projectionName } from "./names.ts";
 import type { LowRank, StoredTensor } from "./stored-tensor.ts";
@@ -71,23 +72,45 @@ function isSet(value: unknown): boolean {
  * Puts an adapter on a model's tensors (by native name): products are added to weights, modules saved whole take their places. The
  * adapter may use either layout's names, whatever the model's. Throws checkpoint_unsupported or checkpoint_tensor_shape.
  */
-export function applyAdapter(native: Map<string, StoredTensor>, adapter: Adapter): void {
+export function applyAdapter(native: Map<string, StoredTensor>, adapter: Adapter, layout: Layout): void {
+  const table = embeddingAliases.map((name) => native.get(name)).find((tensor) => tensor !== undefined);
   for (const [stored, tensor] of adapter.tensors) {
     const key = stored.replace(/^base_model\.model\./, "").replace(/\.(base_layer|modules_to_save(\.default)?)\./, ".");
     const [, module, part] = /^(.+)\.lora_([AB])(?:\.default)?\.weight$/.exec(key) ?? [];
     if (module !== undefined) {
-      if (part === "A") addTo(native, adapter, module, tensor, stored);
+      if (part === "A") addTo(native, adapter, { module, a: tensor, stored, layout });
       continue;
     }
     if (/\.lora_/.test(key)) throw unsupported(adapter.name, `its tensor ${stored} is of a kind that is not supported`);
     const name = nameIn(native, key);
-    if (name === projectionName || !(native.has(name) || embeddingAliases.includes(name)))
+    const isTable = embeddingAliases.includes(name);
+    if (!isTable && (!native.has(name) || isTurned(name, layout)))
       throw unsupported(adapter.name, `its tensor ${stored} has no place in the checkpoint`);
+    // Training one of the tied tables unties it: the others stay what they were.
+    if (isTable && table) for (const alias of embeddingAliases) if (!native.has(alias)) native.set(alias, table);
     native.set(name, tensor);
   }
 }
 
-function addTo(native: Map<string, StoredTensor>, adapter: Adapter, module: string, a: StoredTensor, stored: string) {
+/** Whether Microsoft's layout stores a weight the other way round, which is no place for a native adapter's product. */
+function isTurned(name: string, layout: Layout): boolean {
+  return name === projectionName && layout === "original";
+}
+
+interface AdaptedModule {
+  /** As the adapter names it. */
+  readonly module: string;
+  readonly a: StoredTensor;
+  /** The name of `a` in the adapter's file. */
+  readonly stored: string;
+  readonly layout: Layout;
+}
+
+function addTo(
+  native: Map<string, StoredTensor>,
+  adapter: Adapter,
+  { module, a, stored, layout }: AdaptedModule,
+): void {
   const b = adapter.tensors.get(stored.replace(/\.lora_A(?=(\.default)?\.weight$)/, ".lora_B"));
   if (!b) throw unsupported(adapter.name, `${stored} has no lora_B beside it`);
   const name = nameIn(native, `${module}.weight`);
@@ -97,7 +120,7 @@ function addTo(native: Map<string, StoredTensor>, adapter: Adapter, module: stri
       `it adapts the token embedding or the head (${module}), which the model ties together`,
     );
   const base = native.get(name);
-  if (!base || name === projectionName)
+  if (!base || isTurned(name, layout))
     throw unsupported(adapter.name, `its module ${module} is not one of the checkpoint's that can be adapted`);
   const rank = a.shape[0] as number;
   const [rows, columns] = [base.shape[0] as number, count(base.shape) / (base.shape[0] as number)];

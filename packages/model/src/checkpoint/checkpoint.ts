@@ -75,13 +75,17 @@ export function openCheckpoint(path: string, { processor, adapters = [] }: OpenO
     [...weights.tensors].map(([key, tensor]) => [layout === "native" ? key : nativeName(key), tensor]),
   );
   const used = openAdapters(root, adapters);
-  for (const adapter of used) applyAdapter(native, adapter);
+  for (const adapter of used) applyAdapter(native, adapter, layout);
   const tensors = new Map<string, StoredTensor>();
   for (const { name: key, shape } of expectedTensors(config)) {
     const turned = layout === "original" && key === projectionName;
     tensors.set(key, checked(native, key, turned ? [...shape].reverse() : shape));
   }
   addTables(native, tensors, config, notes);
+  if (!native.has(headName) && configJson.tie_word_embeddings === false)
+    notes.push(
+      "The output head is missing though config.json says that it is no copy (tie_word_embeddings): the token embedding is used.",
+    );
   return {
     folder: root,
     name: [name, ...used.map((adapter) => (adapter.folder === root ? "adapter" : adapter.name))].join("+"),
