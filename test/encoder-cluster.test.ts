@@ -140,9 +140,9 @@ describeWithNats("three encoders on one NATS", () => {
     const image = await newImage();
     const before = await encodedBy(encoders);
     const lost = expect(stuck.client.encode({ image }, { deadlineMs })).rejects.toBeDefined();
-    await until(() => stuck.leases.counters.acquired === 1);
+    await until(() => stuck.counts.leaseAcquired === 1);
     const calls = Array.from({ length: 12 }, (_, index) => encode(index, image));
-    await until(() => encoders.every(({ leases }) => leases.counters.waiting === 1));
+    await until(() => encoders.every(({ leases }) => leases.waiting === 1));
     await stuck.stop();
     const answers = await Promise.all(calls);
     expect(countOf(answers, MISS)).toBe(1);
@@ -158,7 +158,7 @@ describeWithNats("three encoders on one NATS", () => {
     });
     const image = await newImage();
     const lost = expect(stuck.client.encode({ image }, { deadlineMs })).rejects.toBeDefined();
-    await until(() => stuck.leases.counters.acquired === 1);
+    await until(() => stuck.counts.leaseAcquired === 1);
     const client = (encoders[0] as ClusterEncoder).client;
     expect((await client.encode({ image }, { deadlineMs: 1_600 })).cacheResult).toBe(MISS);
     await stuck.stop();

@@ -5,8 +5,10 @@ import { describe, expect, test } from "vitest";
 import * as code from "./tidy/code.ts";
 import { handWrittenFiles, repositoryPaths } from "./tidy/files.ts";
 import * as imports from "./tidy/imports.ts";
+import * as runtime from "./tidy/runtime.ts";
 import type { Rule } from "./tidy/source.ts";
 import * as text from "./tidy/text.ts";
+import * as words from "./tidy/words.ts";
 
 type Example = [path: string, text: string];
 /** `finds`: how many violations are planted in `bad`; one in each file unless it says otherwise. */
@@ -29,11 +31,16 @@ const rules: Row[] = [
       ["services/gateway/src/b.ts", 'import {\n  x,\n} from "@florence/model/inference";'],
       ["services/encoder/src/a.ts", 'const x = await import("@florence/decoder");'],
       ["apps/cli/src/a.ts", 'import "@florence/lab";'],
+      ["services/encoder/src/b.ts", 'import { x } from "@florence/nats-server";'],
+      ["packages/embeddings/src/b.ts", 'import { x } from "@florence/nats-server/testing";'],
     ],
     good: [
       ["services/gateway/src/a.ts", 'import { x } from "@florence/model/tasks";'],
       ["services/decoder/src/a.ts", 'import { x } from "@florence/model/inference";'],
       ["apps/cli/src/a.ts", 'import { x } from "@florence/gateway";'],
+      ["apps/cli/src/b.ts", 'import { x } from "@florence/nats-server";'],
+      ["lab/bench/a.ts", 'import { x } from "@florence/nats-server";'],
+      ["services/encoder/test/a.ts", 'import { x } from "@florence/nats-server/testing";'],
     ],
   },
   {
@@ -50,6 +57,58 @@ const rules: Row[] = [
     says: "only packages/model/src/engine imports the ONNX runtime",
     bad: [["packages/model/src/a.ts", 'import * as ort from "onnxruntime-node";']],
     good: [["packages/model/src/engine/a.ts", 'import * as ort from "onnxruntime-node";']],
+  },
+  {
+    rule: runtime.coreKnowsNoRuntime,
+    says: "what the gateway's core reaches runs anywhere",
+    bad: [
+      ["services/gateway/src/app.ts", 'import { a } from "./a.ts";\nimport { x } from "@florence/x/deep";'],
+      ["services/gateway/src/a.ts", 'import { lookup } from "node:dns";\nexport type X = NodeJS.Timeout;'],
+      ["packages/x/package.json", manifest({ name: "@florence/x", exports: { "./deep": "./src/deep.ts" } })],
+      ["packages/x/src/deep.ts", 'export { y } from "./y.ts";\nimport { type Z } from "pino";'],
+      ["packages/x/src/y.ts", 'export const y = Buffer.from("");\nif (process.pid > 1) setTimeout(y).unref();'],
+    ],
+    finds: 5,
+    good: [
+      ["services/gateway/src/app.ts", 'import { a } from "./a.ts";\nimport type { B } from "./node/b.ts";'],
+      [
+        "services/gateway/src/a.ts",
+        '// A Buffer; the process.\nexport const a: ArrayBuffer = x.process("process.env");',
+      ],
+      ["services/gateway/src/node/b.ts", 'import { lookup } from "node:dns";'],
+    ],
+  },
+  {
+    rule: runtime.oneFolderKnowsNode,
+    says: "in the gateway only node/ and main.ts know Node",
+    bad: [
+      ["services/gateway/src/peers/a.ts", 'import type { LookupAddress } from "node:dns";'],
+      ["services/gateway/src/http/a.ts", 'import { createClient } from "@florence/grpc";'],
+      ["services/gateway/src/a.ts", 'import { serve } from "@hono/node-server";'],
+    ],
+    good: [
+      ["services/gateway/src/node/a.ts", 'import { createServer } from "node:http";'],
+      ["services/gateway/src/main.ts", 'import { run } from "@florence/node";'],
+      ["services/gateway/test/a.test.ts", 'import { request } from "node:http";'],
+    ],
+  },
+  {
+    rule: words.oneWordForImages,
+    says: "an image is called an image",
+    bad: [
+      ["packages/x/src/picture.ts", ""],
+      ["packages/x/src/a.ts", "const pictureBytes = 1;"],
+      ["packages/x/src/b.ts", `const text = \`\${aPicture.width} wide\`;`],
+      ["proto/florence/v1/a.proto", "bytes picture = 1;"],
+      ["apps/cli/src/output.ts", "const picture = 1;"],
+    ],
+    good: [
+      [
+        "packages/x/src/a.ts",
+        `// A picture.\nconst key = "picture"; // Goldens hold this key.\nconst x = \`a picture \${image}\`;`,
+      ],
+      ["apps/cli/src/output.ts", "    picture: image,"],
+    ],
   },
   {
     rule: imports.noDeadFiles,
@@ -161,6 +220,16 @@ describe.each(rules)("$says", ({ rule, bad, finds, good }) => {
   test("the repository keeps the rule", () => {
     expect(rule(files)).toEqual([]);
   });
+});
+
+test("the walk from the gateway's core gets into the packages", () => {
+  const { files: reached } = runtime.reachOf(files, runtime.coreOf(files));
+  for (const path of [
+    "services/gateway/src/peers/agreement.ts",
+    "packages/service/src/fault.ts",
+    "packages/model/src/tasks.ts",
+  ])
+    expect(reached).toContain(path);
 });
 
 test("the rules read the repository, not an empty list", () => {

@@ -6,7 +6,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { type BuiltModel, newSearch, type Precision, prepareModel } from "@florence/model";
-import { DecodeBatch, PromptModel, VisionModel } from "@florence/model/inference";
+import { cpu, DecodeBatch, PromptModel, VisionModel } from "@florence/model/inference";
 import { buildApart } from "./build-apart.ts";
 
 const { values, positionals } = parseArgs({
@@ -50,17 +50,17 @@ async function measure({ folder, manifest }: BuiltModel) {
   const size = config.preprocess.size;
   const pixels = Uint8Array.from({ length: size * size * 3 }, (_, i) => (i * 7919) % 256);
   const loadBegan = performance.now();
-  const vision = await VisionModel.load(folder, manifest, threads);
+  const vision = await VisionModel.load(folder, manifest, cpu(threads));
   const features = await vision.encode(pixels, 1);
   const encodeMs = await least(4, () => vision.encode(pixels, 1));
   const visionPeakMB = peakMB();
   await vision[Symbol.asyncDispose]();
 
-  const prompts = await PromptModel.load(folder, manifest, threads);
-  const batch = await DecodeBatch.load(folder, manifest, threads, { rowsMax: 48, sequencesMax: 16 });
+  const prompts = await PromptModel.load(folder, manifest, cpu(threads));
+  const batch = await DecodeBatch.load(folder, manifest, cpu(threads), { rowsMax: 48, sequencesMax: 16 });
   const loadSeconds = (performance.now() - loadBegan) / 1000;
   const ids = [0, ...Array(11).fill(50), 2];
-  const encoded = await prompts.encode([features], [{ ids, image: 0 }]);
+  using encoded = await prompts.encode([features], [{ ids, image: 0 }]);
   const promptMs = await least(4, () => prompts.encode([features], [{ ids, image: 0 }]));
   const step = async (sequences: number, beams: number) => {
     const options = { maxNewTokens: 100, numBeams: beams, lengthPenalty: 1, noRepeatNgramSize: 3, earlyStopping: true };

@@ -1,22 +1,18 @@
 // Which layers does int8 break? Quantises one group of a checkpoint at a time, all others staying float32, and compares with fp32:
 //   node lab/precision/ablation.ts [CHECKPOINT] [GOLDENS]
 // Prints a Markdown table: every group alone, then everything but one.
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { availableParallelism, tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildInto, openCheckpoint, prepareModel } from "@florence/model";
-import { verifyVariant } from "@florence/model/inference";
+import { cpu } from "@florence/model/inference";
+import { readGoldens, verifyVariant } from "@florence/model/verify";
 
 const here = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 const [checkpoint = here("models/florence-2-drawn"), goldens = here("test/fixtures/drawn/goldens.json")] =
   process.argv.slice(2);
-const cases: { image: string; task: string; input: string | null }[] = JSON.parse(readFileSync(goldens, "utf8")).cases;
-const names = [...new Set(cases.map((c) => c.image))];
-const images = names.map((name) => readFileSync(join(dirname(goldens), name)));
-const requests = names.map((name) =>
-  cases.filter((c) => c.image === name).map(({ task, input }) => ({ task, input: input ?? undefined })),
-);
+const samples = readGoldens(goldens);
 
 const decoder = "language_model\\.decoder\\.layers\\.\\d+\\.";
 const groups: Record<string, string> = {
@@ -45,11 +41,7 @@ try {
   async function row(label: string, keep: RegExp | undefined): Promise<void> {
     const folder = join(work, "variant");
     const manifest = await buildInto(folder, openCheckpoint(checkpoint), "int8", { keep });
-    const v = await verifyVariant({ folder, manifest }, reference, {
-      images,
-      requests,
-      threads: availableParallelism(),
-    });
+    const v = await verifyVariant({ folder, manifest }, reference, { samples, device: cpu() });
     const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
     console.log(
       `| ${label} | ${percent(v.equalTokens)} | ${percent(v.equalAnswers)} | ${percent(v.meanIou)} | ${v.featuresCosine.min.toFixed(5)} |`,

@@ -58,11 +58,11 @@ export async function startCluster({
     using client = createClient(Encoder, address);
     return Number((await client.getEncoderModel({}, { deadlineMs: 5_000 })).imagesEncoded);
   };
-  const heldBy = async ({ address }: Member) => {
+  const modelOf = async ({ address }: Member) => {
     using client = createClient(Decoder, address);
     return await client.getDecoderModel({}, { deadlineMs: 5_000 });
   };
-  const held = resources.move();
+  const running = resources.move();
   return {
     ...topology,
     nats: server,
@@ -77,7 +77,7 @@ export async function startCluster({
       await encoder.kill();
     },
     async held() {
-      const all = await Promise.all(topology.decoders.map(heldBy));
+      const all = await Promise.all(topology.decoders.map(modelOf));
       const sum = (of: (r: (typeof all)[number]) => number) => all.reduce((n, r) => n + of(r), 0);
       return {
         requests: sum((r) => r.requests),
@@ -85,7 +85,7 @@ export async function startCluster({
         kvBytes: sum((r) => Number(r.kvBytes)),
       };
     },
-    [Symbol.asyncDispose]: () => held.disposeAsync(),
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }
 

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { decode, headerBytes, MemoryStore } from "@florence/embeddings";
+import { decode, embeddingEvents, headerBytes, MemoryStore } from "@florence/embeddings";
 import {
   connectNats,
   Leases,
@@ -15,7 +15,7 @@ import { createClient } from "@florence/grpc";
 import { type BuiltModel, prepareModel } from "@florence/model";
 import type { NatsServer } from "@florence/nats-server";
 import { type EncodeResponse, Encoder } from "@florence/proto/encoder";
-import { readConfig } from "@florence/service";
+import { countEvents, createEvents, readConfig } from "@florence/service";
 import { root } from "./services.ts";
 
 const MiB = 1024 * 1024;
@@ -46,19 +46,22 @@ export type ClusterEncoder = Awaited<ReturnType<typeof startClusterEncoder>>;
 export async function startClusterEncoder(nats: Pick<NatsServer, "url">, options: ClusterEncoderOptions) {
   const { queue, env, natsMsMax = patientMs, ...rest } = options;
   await using resources = new AsyncDisposableStack();
-  const link = resources.use(await connectNats({ servers: nats.url }));
+  const { counts, listener } = countEvents(embeddingEvents);
+  const events = createEvents(embeddingEvents, [listener]);
+  const link = resources.use(await connectNats({ servers: nats.url, events }));
   const { imageTokens, text } = rest.model.manifest.config;
   const valueBytesMax = headerBytes + imageTokens * text.hidden * Float32Array.BYTES_PER_ELEMENT;
   const remote = await NatsStore.open(link, {
     valueBytesMax,
     bytesMax: 64 * MiB,
     readMsMax: natsMsMax,
+    events,
     ...(queue && { queue }),
   });
   const memory = new MemoryStore({ bytesMax: 64 * MiB, ttlMs: hourMs });
   const store = resources.use(new TieredStore({ memory, remote }));
-  const remoteAliases = resources.use(await RemoteAliases.open(link, { readMsMax: natsMsMax }));
-  const leases = resources.use(await Leases.open(link, { acquireMsMax: natsMsMax }));
+  const remoteAliases = resources.use(await RemoteAliases.open(link, { readMsMax: natsMsMax, events }));
+  const leases = resources.use(await Leases.open(link, { acquireMsMax: natsMsMax, events }));
   const config = readConfig({ FLORENCE_LOG_LEVEL: "silent", FLORENCE_ENCODER_THREADS: "1", ...env }, encoderConfig);
   const encoder = resources.use(await startEncoder(config, { ...rest, store, leases, remoteAliases }));
   const client = resources.use(createClient(Encoder, encoder.address));
@@ -68,6 +71,8 @@ export async function startClusterEncoder(nats: Pick<NatsServer, "url">, options
     client,
     store,
     leases,
+    /** How often its stores and leases have said what. */
+    counts,
     /** Stops serving, as a process does that is told to end. */
     stop: () => encoder[Symbol.asyncDispose](),
     encoded: async () => Number((await client.getEncoderModel({})).imagesEncoded),
@@ -85,6 +90,6 @@ export async function encodedBy(encoders: readonly Pick<ClusterEncoder, "encoded
 export async function embeddingFrom(encoders: readonly ClusterEncoder[], { holder, key }: EncodeResponse) {
   const encoder = encoders.find(({ address }) => address === holder) as ClusterEncoder;
   const decoded = decode((await encoder.client.getEmbedding({ key })).value);
-  if ("problem" in decoded) throw new Error(decoded.problem);
+  if ("flaw" in decoded) throw new Error(decoded.flaw);
   return decoded.embedding.data;
 }

@@ -1,6 +1,6 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { decoderConfig, startDecoder } from "@florence/decoder";
 import { MemoryStore } from "@florence/embeddings";
@@ -29,7 +29,7 @@ export async function startServices(modelFolder: string, env: Record<string, str
   await using resources = new AsyncDisposableStack();
   const cacheFolder = mkdtempSync(join(tmpdir(), "florence-test-"));
   resources.defer(() => rmSync(cacheFolder, { recursive: true, force: true }));
-  const model = await prepareModel(join(root, modelFolder), { cacheFolder });
+  const model = await prepareModel(resolve(root, modelFolder), { cacheFolder });
   const settings = { FLORENCE_LOG_LEVEL: "fatal", ...env };
   const store = resources.use(new MemoryStore({ bytesMax: 64 * 1024 * 1024, ttlMs: 600_000 }));
   const encoder = resources.use(await startEncoder(readConfig(settings, encoderConfig), { model, store }));
@@ -38,11 +38,11 @@ export async function startServices(modelFolder: string, env: Record<string, str
   const gateway = resources.use(await startGateway(readConfig({ ...settings, ...addresses }, gatewayConfig)));
   const encoderClient = resources.use(createClient(Encoder, encoder.address));
   resources.use(createClient(Decoder, decoder.address));
-  const held = resources.move();
+  const running = resources.move();
   return {
     url: gateway.url,
     encodings: async () => Number((await encoderClient.getEncoderModel({})).imagesEncoded),
     usage: () => decoder.usage(),
-    [Symbol.asyncDispose]: () => held.disposeAsync(),
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }

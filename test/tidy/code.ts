@@ -5,10 +5,11 @@ const isCode = ({ path }: SourceFile): boolean => /\.(ts|mjs)$/.test(path);
 
 /** The environment is read in one place of each program, so that its names stand in one list. */
 export const environmentOnlyInConfig: Rule = (files) => {
-  const mayRead = /(^|\/)(config|env)\.ts$|^(scripts|lab)\/|(^|\/)test\//;
+  const mayRead = /(^|\/)(config|env|environment)\.ts$|^(scripts|lab)\/|(^|\/)test\//;
   return eachLine(
     files.filter(({ path }) => isTypeScript(path) && !mayRead.test(path)),
-    (line) => (/\bprocess\.env\b/.test(line) ? "process.env belongs in config.ts or env.ts" : undefined),
+    (line) =>
+      /\bprocess\.env\b/.test(line) ? "process.env belongs in config.ts, env.ts or environment.ts" : undefined,
   );
 };
 

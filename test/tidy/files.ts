@@ -9,11 +9,12 @@ const textFile = /\.(ts|mjs|js|json|ya?ml|md|proto|sh|html|css|py)$|(^|\/)(\.[\w
 /** The paths of all files that belong to the repository, sorted. Works without git, as in an archive. */
 export function repositoryPaths(): string[] {
   const ignored = readFileSync(join(root, ".gitignore"), "utf8").split("\n").filter(Boolean);
-  const folders = new Set([".git/", ...ignored].filter((line) => line.endsWith("/")).map((line) => line.slice(0, -1)));
+  const folders = new Set(ignored.filter((line) => line.endsWith("/")).map((line) => line.slice(0, -1)));
   const endings = ignored.filter((line) => line.startsWith("*.")).map((line) => line.slice(1));
   const walk = (folder: string): string[] =>
     readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
       const path = folder + entry.name;
+      if (path === ".git") return []; // A file where the checkout is a work tree of another.
       if (entry.isDirectory()) return folders.has(entry.name) || folders.has(`/${path}`) ? [] : walk(`${path}/`);
       return endings.some((ending) => path.endsWith(ending)) ? [] : [path];
     });

@@ -3,7 +3,7 @@ import { importsOf, isTest, isTypeScript, packageOf, type Rule, resolveRelative,
 const everything = [/^@florence\//];
 const model = /^@florence\/model(\/|$)/;
 const proto = /^@florence\/proto\//;
-const embeddings = /^@florence\/embeddings(\/nats)?$/;
+const embeddings = /^@florence\/embeddings(\/(nats|settings))?$/;
 const service = /^@florence\/service(\/|$)/;
 const [grpc, worker, node] = [/^@florence\/grpc$/, /^@florence\/worker(\/server)?$/, /^@florence\/node$/];
 const products = /^@florence\/(?!cli|playground|lab)/;

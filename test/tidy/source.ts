@@ -35,6 +35,22 @@ export function importsOf(text: string): string[] {
   return importPatterns.flatMap((pattern) => [...text.matchAll(pattern)].map((match) => match[1] ?? ""));
 }
 
+/** The module specifiers that are still there at run time: without `import type` and `export type`. An inline `type` leaves its import. */
+export function valueImportsOf(text: string): string[] {
+  return importsOf(text.replace(/^\s*(?:import|export)\s+type\s+[\w{*][^;"'`]*?\bfrom\s*["'][^"']+["']/gm, ""));
+}
+
+/** The code without its comments and without the texts in it, so that a word found is a word of the program. Lines stay where they are. */
+export function codeOf(text: string): string {
+  const pattern =
+    /(?<comment>\/\*[\s\S]*?\*\/|(?<![:\\/])\/\/[^\n]*)|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|(?<template>`(?:[^`\\]|\\.)*`)/g;
+  return text.replace(pattern, (whole: string, ...rest) => {
+    const { template } = rest.at(-1) as { template?: string };
+    const kept = [...(template ?? "").matchAll(/\$\{([^}]*)\}/g)].map((match) => match[1]).join(" ");
+    return `""${kept}${"\n".repeat(whole.split("\n").length - kept.split("\n").length)}`;
+  });
+}
+
 /** The files that a source file starts as workers: `new URL("./x.ts", import.meta.url)`. */
 export function workersOf(text: string): string[] {
   const pattern = /new URL\(\s*["'](\.[^"']+\.ts)["'],\s*import\.meta\.url\s*,?\s*\)/g;

@@ -1,4 +1,4 @@
-import { ModelError } from "@florence/model";
+import { ModelError } from "@florence/model/errors";
 import { ConfigError, Fault } from "@florence/service";
 
 /** A mistake in how the command was called: exit code 2. */

@@ -1,11 +1,12 @@
 import type { Answer, Result } from "./client.ts";
 import type { TaskArgument } from "./task-argument.ts";
 
-/** The JSON object of one image. */
+/** The JSON object of one image. Its path stands under `picture` too, its name before, for scripts, until 1.0. */
 export function imageJson(image: string, answer: Answer, tasks: readonly TaskArgument[]): object {
   const { name, precision, digest } = answer.model;
   return {
     image,
+    picture: image,
     width: answer.image.width,
     height: answer.image.height,
     model: { name, precision, digest },

@@ -1,7 +1,5 @@
-import { findTask } from "@florence/model";
+import { findTask, parsePixelRegion } from "@florence/model/tasks";
 import type { TaskRequest } from "./client.ts";
-
-const pixels = /^\s*(-?[\d.]+)\s*,\s*(-?[\d.]+)\s*,\s*(-?[\d.]+)\s*,\s*(-?[\d.]+)\s*$/;
 
 /** A task as it was written on the command line: TASK or TASK=INPUT. */
 export interface TaskArgument {
@@ -17,10 +15,7 @@ export function parseTask(argument: string): TaskArgument {
   const at = argument.indexOf("=");
   const row = findTask(at < 0 ? argument : argument.slice(0, at));
   const input = at < 0 ? null : argument.slice(at + 1);
-  const corners = row.input === "region" && input !== null ? pixels.exec(input)?.slice(1).map(Number) : undefined;
-  const [x1, y1, x2, y2] = corners ?? [];
-  const region =
-    x1 === undefined || y1 === undefined || x2 === undefined || y2 === undefined ? undefined : { x1, y1, x2, y2 };
+  const region = row.input === "region" && input !== null ? parsePixelRegion(input) : undefined;
   const request = { task: row.name, ...(region ? { region } : input !== null ? { text: input } : {}) };
   return { name: row.name, token: row.token, input, request };
 }

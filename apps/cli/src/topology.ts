@@ -8,10 +8,10 @@ export interface TopologyOptions {
   readonly gateways: number;
   readonly encoders: number;
   readonly decoders: number;
-  /** Checkpoint or built folder. */
-  readonly model: string;
-  /** Where raw checkpoints are built into. */
-  readonly cache: string;
+  /** Checkpoint or built folder; the drawn one unless given. */
+  readonly model?: string | undefined;
+  /** Where raw checkpoints are built into; the user's cache unless given. */
+  readonly cache?: string | undefined;
   /** nats:// address; without one each process keeps embeddings in its own memory. */
   readonly nats?: string | undefined;
   /** Variables for all processes. */
@@ -46,7 +46,10 @@ const lifeline = new URL("./lifeline.ts", import.meta.url).href;
 // A large checkpoint is built on the first start.
 const startMsMax = 300_000;
 
-/** Starts any number of gateways, encoders and decoders as processes of their own, on free loopback ports. */
+/**
+ * Starts any number of gateways, encoders and decoders as processes of their own, on free loopback ports. Throws when one of them ends
+ * before it listens, or does not listen in time; those that had started are stopped then.
+ */
 export async function startTopology(options: TopologyOptions): Promise<Topology> {
   await using started = new AsyncDisposableStack();
   const members = async (role: string, count: number, env: Record<string, string>) => {
@@ -69,8 +72,8 @@ export async function startTopology(options: TopologyOptions): Promise<Topology>
   const [first, ...others] = [...encoders, ...decoders];
   await first?.start();
   await Promise.all([...others, ...gateways].map((m) => m.start()));
-  const held = started.move();
-  return { gateways, encoders, decoders, [Symbol.asyncDispose]: () => held.disposeAsync() };
+  const running = started.move();
+  return { gateways, encoders, decoders, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
 function member(
@@ -92,19 +95,9 @@ function member(
     }
     return ending.exitCode;
   };
-  const flags = [
-    "serve",
-    "--role",
-    role,
-    "--host",
-    "127.0.0.1",
-    "--port",
-    String(port),
-    "--model",
-    options.model,
-    "--cache",
-    options.cache,
-  ];
+  const flags = ["serve", "--role", role, "--host", "127.0.0.1", "--port", String(port)];
+  if (options.model) flags.push("--model", options.model);
+  if (options.cache) flags.push("--cache", options.cache);
   if (options.nats && role !== "gateway") flags.push("--nats", options.nats);
   return {
     name,

@@ -108,8 +108,9 @@ describe("florence run", () => {
       .split("\n")
       .map((line) => JSON.parse(line));
     expect(lines.map((line) => line.image)).toEqual(files);
+    expect(lines.map((line) => line.picture)).toEqual(files);
     for (const [p, line] of lines.entries()) {
-      expect(Object.keys(line)).toEqual(["image", "width", "height", "model", "results"]);
+      expect(Object.keys(line)).toEqual(["image", "picture", "width", "height", "model", "results"]);
       expect(Object.keys(line.model)).toEqual(["name", "precision", "digest"]);
       for (const [i, result] of line.results.entries()) {
         const { task, input } = asked[i] as GoldenCase;

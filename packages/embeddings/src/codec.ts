@@ -21,12 +21,10 @@ const bytesPerNumber = { f32: 4, f16: 2 } as const;
 export const headerBytes = 24;
 
 /** Why bytes are not a stored embedding. */
-export type DecodeProblem = "truncated" | "magic" | "version" | "dtype" | "dims" | "length" | "checksum";
+export type Flaw = "truncated" | "magic" | "version" | "dtype" | "dims" | "length" | "checksum";
 
 /** What decoding found. */
-export type Decoded =
-  | { readonly embedding: Embedding; readonly dtype: EmbeddingDtype }
-  | { readonly problem: DecodeProblem };
+export type Decoded = { readonly embedding: Embedding; readonly dtype: EmbeddingDtype } | { readonly flaw: Flaw };
 
 /**
  * Writes an embedding into new bytes, which share nothing with it. Throws a RangeError when the data does not fit the
@@ -52,23 +50,23 @@ export function encode(embedding: Embedding, dtype: EmbeddingDtype = "f32"): Uin
 
 /**
  * Reads a stored value at any alignment. The embedding is a copy: it does not keep the value alive. Never throws:
- * whatever does not verify comes back as a problem, to be counted and treated as a miss.
+ * whatever does not verify comes back as a flaw, to be counted and treated as a miss.
  */
 export function decode(value: Uint8Array): Decoded {
-  if (value.byteLength < headerBytes) return { problem: "truncated" };
+  if (value.byteLength < headerBytes) return { flaw: "truncated" };
   const view = new DataView(value.buffer, value.byteOffset, value.byteLength);
-  if (view.getUint32(0, true) !== magic) return { problem: "magic" };
-  if (view.getUint8(4) !== version) return { problem: "version" };
+  if (view.getUint32(0, true) !== magic) return { flaw: "magic" };
+  if (view.getUint8(4) !== version) return { flaw: "version" };
   const dtype = dtypes[view.getUint8(5)];
-  if (dtype === undefined) return { problem: "dtype" };
+  if (dtype === undefined) return { flaw: "dtype" };
   const rows = view.getUint32(8, true);
   const width = view.getUint32(12, true);
-  if (rows === 0 || width === 0) return { problem: "dims" };
+  if (rows === 0 || width === 0) return { flaw: "dims" };
   const payloadBytes = view.getUint32(16, true);
-  if (payloadBytes > value.byteLength - headerBytes) return { problem: "truncated" };
-  if (payloadBytes !== value.byteLength - headerBytes) return { problem: "length" };
-  if (payloadBytes !== rows * width * bytesPerNumber[dtype]) return { problem: "dims" };
-  if (view.getUint32(crcOffset, true) !== checksum(value)) return { problem: "checksum" };
+  if (payloadBytes > value.byteLength - headerBytes) return { flaw: "truncated" };
+  if (payloadBytes !== value.byteLength - headerBytes) return { flaw: "length" };
+  if (payloadBytes !== rows * width * bytesPerNumber[dtype]) return { flaw: "dims" };
+  if (view.getUint32(crcOffset, true) !== checksum(value)) return { flaw: "checksum" };
   const payload = new Uint8Array(payloadBytes);
   payload.set(value.subarray(headerBytes));
   const data = dtype === "f32" ? new Float32Array(payload.buffer) : Float32Array.from(new Float16Array(payload.buffer));

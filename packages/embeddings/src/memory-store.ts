@@ -1,5 +1,6 @@
 import { LRUCache } from "lru-cache";
 import { type Embedding, isWhole } from "./embedding.ts";
+import { type EmbeddingEvents, unheard } from "./events.ts";
 import type { EmbeddingStore, Found } from "./store.ts";
 
 /** The bounds of a MemoryStore. */
@@ -10,20 +11,8 @@ export interface MemoryStoreOptions {
   ttlMs: number;
   /** The clock, in Unix milliseconds. Default Date.now. */
   now?: () => number;
-}
-
-/** What a MemoryStore has done since it was made, and what it holds now. */
-export interface MemoryStoreCounters {
-  readonly hits: number;
-  readonly misses: number;
-  /** Forgotten to make room. */
-  readonly evictions: number;
-  /** Forgotten because of age. */
-  readonly expirations: number;
-  /** Not kept, because larger than the whole store. */
-  readonly rejections: number;
-  readonly entries: number;
-  readonly bytes: number;
+  /** Hears what happens in the store. */
+  events?: EmbeddingEvents;
 }
 
 interface Entry {
@@ -33,35 +22,36 @@ interface Entry {
 
 // Keys and bookkeeping of an entry, so that very many tiny embeddings are bounded too.
 const entryBytes = 1024;
+const tier = "memory";
 
 /** An in-process store, bounded in bytes and in age. A value is valid as long as it is held: the key says all of it. */
 export class MemoryStore implements EmbeddingStore {
   readonly #cache: LRUCache<string, Entry>;
   readonly #options: Required<MemoryStoreOptions>;
-  readonly #counts = { hits: 0, misses: 0, evictions: 0, expirations: 0, rejections: 0 };
 
   constructor(options: MemoryStoreOptions) {
-    this.#options = { now: Date.now, ...options };
+    this.#options = { now: Date.now, events: unheard, ...options };
     this.#cache = new LRUCache({
       maxSize: options.bytesMax,
       sizeCalculation: ({ embedding }) => embedding.data.byteLength + entryBytes,
       dispose: (_entry, _key, reason) => {
-        if (reason === "evict") this.#counts.evictions++;
+        if (reason === "evict") this.#options.events.embeddingEvicted({ tier });
       },
     });
   }
 
   async get(key: string): Promise<Embedding | undefined> {
     const entry = this.#fresh(key);
-    if (entry === undefined) this.#counts.misses++;
-    else this.#counts.hits++;
+    const { events } = this.#options;
+    if (entry === undefined) events.embeddingMissed({ tier });
+    else events.embeddingFound({ tier });
     if (entry !== undefined) this.#cache.get(key); // Moves it to the front.
     return entry?.embedding;
   }
 
   async find(key: string): Promise<Found | undefined> {
     const embedding = await this.get(key);
-    return embedding && { embedding, tier: "memory" };
+    return embedding && { embedding, tier };
   }
 
   async put(key: string, { dims, data }: Embedding): Promise<void> {
@@ -69,11 +59,12 @@ export class MemoryStore implements EmbeddingStore {
     const embedding: Embedding = { dims: [dims[0], dims[1]], data: new Float32Array(data) };
     if (!isWhole(embedding)) throw new RangeError(`${data.length} numbers are no [${dims}] tensor.`);
     if (data.byteLength + entryBytes > this.#options.bytesMax) {
-      this.#counts.rejections++;
+      this.#options.events.embeddingRejected({ tier });
       this.#cache.delete(key);
       return;
     }
     this.#cache.set(key, { embedding, expiresAtMs: this.#options.now() + this.#options.ttlMs });
+    this.#options.events.embeddingStored({ tier, bytes: data.byteLength });
   }
 
   async has(key: string): Promise<boolean> {
@@ -84,8 +75,14 @@ export class MemoryStore implements EmbeddingStore {
     return this.#fresh(key)?.expiresAtMs;
   }
 
-  get counters(): MemoryStoreCounters {
-    return { ...this.#counts, entries: this.#cache.size, bytes: this.#cache.calculatedSize };
+  /** Embeddings held now. */
+  get entries(): number {
+    return this.#cache.size;
+  }
+
+  /** Bytes held now, the bookkeeping included. */
+  get bytes(): number {
+    return this.#cache.calculatedSize;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -97,7 +94,7 @@ export class MemoryStore implements EmbeddingStore {
     const entry = this.#cache.peek(key);
     if (entry === undefined) return undefined;
     if (entry.expiresAtMs > this.#options.now() && isWhole(entry.embedding)) return entry;
-    this.#counts.expirations++;
+    this.#options.events.embeddingExpired({ tier });
     this.#cache.delete(key);
     return undefined;
   }

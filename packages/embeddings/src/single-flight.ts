@@ -1,3 +1,5 @@
+import { orAborted } from "@florence/service";
+
 interface Flight<T> {
   readonly result: Promise<T>;
   readonly controller: AbortController;
@@ -34,7 +36,7 @@ export class SingleFlight<T> {
     const flight = existing ?? this.#begin(key, compute);
     flight.callers++;
     try {
-      return { value: await orAbort(flight.result, signal), joined: existing !== undefined };
+      return { value: await orAborted(flight.result, signal), joined: existing !== undefined };
     } finally {
       flight.callers--;
       if (flight.callers === 0) this.#leave(key, flight);
@@ -60,13 +62,4 @@ export class SingleFlight<T> {
     if (this.#flights.get(key) === flight) this.#flights.delete(key);
     flight.controller.abort();
   }
-}
-
-function orAbort<T>(result: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return result;
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason);
-    signal.addEventListener("abort", onAbort, { once: true });
-    result.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
-  });
 }

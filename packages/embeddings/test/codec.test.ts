@@ -7,7 +7,7 @@ function embedding(rows: number, width: number): Embedding {
 }
 
 function problemOf(decoded: Decoded): string | undefined {
-  return "problem" in decoded ? decoded.problem : undefined;
+  return "flaw" in decoded ? decoded.flaw : undefined;
 }
 
 function at(offset: number, value: Uint8Array): Uint8Array {
@@ -64,7 +64,7 @@ test("neither side shares memory with the other", () => {
   const original = embedding(2, 3);
   const value = encode(original);
   const decoded = decode(value);
-  if ("problem" in decoded) throw new Error(decoded.problem);
+  if ("flaw" in decoded) throw new Error(decoded.flaw);
   original.data.fill(9);
   value.fill(0);
   expect(decoded.embedding.data).toEqual(embedding(2, 3).data);
@@ -85,7 +85,7 @@ test("any flipped bit is noticed, in every header field and in the tensor", () =
 });
 
 test("each header field has its own problem", () => {
-  const cases: Array<[offset: number, problem: string]> = [
+  const cases: Array<[offset: number, flaw: string]> = [
     [0, "magic"],
     [4, "version"],
     [5, "dtype"],

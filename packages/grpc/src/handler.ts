@@ -2,33 +2,26 @@ import { once } from "node:events";
 import { create, type DescMethod, type MessageInitShape } from "@bufbuild/protobuf";
 import { type CallContext, Fault, faultTable, toFault } from "@florence/service";
 import type { handleServerStreamingCall, handleUnaryCall, ServerUnaryCall, ServerWritableStream } from "@grpc/grpc-js";
+import type { CallEvents } from "./events.ts";
 import { toStatus } from "./status.ts";
-
-/** A call that failed. */
-export interface CallReport {
-  /** Full method name, such as florence.v1.Encoder.Encode. */
-  readonly method: string;
-  readonly peer: string;
-  readonly fault: Fault;
-}
 
 type UnaryHandler = (request: object, context: CallContext) => Promise<object>;
 type StreamingHandler = (request: object, context: CallContext) => AsyncIterable<object>;
-type OnFailure = ((report: CallReport) => void) | undefined;
 
 /** Wraps a handler of one request and one response for grpc-js. */
 export function serveUnary(
   method: DescMethod,
   handler: UnaryHandler,
-  onFailure: OnFailure,
+  events: CallEvents,
 ): handleUnaryCall<object, object> {
   return async (call, callback) => {
-    using scope = new CallScope(call);
+    using scope = new CallScope(call, method, events);
     try {
-      callback(null, responseOf(method, await handler(call.request, scope.context)));
+      const response = responseOf(method, await handler(call.request, scope.context));
+      scope.answered();
+      callback(null, response);
     } catch (error) {
-      const fault = scope.faultOf(error);
-      onFailure?.({ method: nameOf(method), peer: scope.context.peer, fault });
+      const fault = scope.failed(error);
       callback(toStatus(fault));
     }
   };
@@ -38,10 +31,10 @@ export function serveUnary(
 export function serveStreaming(
   method: DescMethod,
   handler: StreamingHandler,
-  onFailure: OnFailure,
+  events: CallEvents,
 ): handleServerStreamingCall<object, object> {
   return async (call) => {
-    using scope = new CallScope(call);
+    using scope = new CallScope(call, method, events);
     const { signal } = scope.context;
     try {
       // Leaving the loop early calls the iterator's return(), which is where the handler frees what it holds.
@@ -51,10 +44,10 @@ export function serveStreaming(
         // forgets its callbacks once a call is cancelled.
         if (!call.write(responseOf(method, response))) await once(call, "drain", { signal });
       }
+      scope.answered();
       call.end();
     } catch (error) {
-      const fault = scope.faultOf(error);
-      onFailure?.({ method: nameOf(method), peer: scope.context.peer, fault });
+      const fault = scope.failed(error);
       if (!call.destroyed) call.emit("error", Object.assign(new Error(fault.detail), toStatus(fault)));
     }
   };
@@ -70,10 +63,15 @@ class CallScope implements Disposable {
   readonly context: CallContext;
   readonly #controller = new AbortController();
   readonly #call: Call;
+  readonly #events: CallEvents;
+  readonly #method: DescMethod;
+  readonly #beganMs = performance.now();
   readonly #timer: NodeJS.Timeout | undefined;
 
-  constructor(call: Call) {
+  constructor(call: Call, method: DescMethod, events: CallEvents) {
     this.#call = call;
+    this.#method = method;
+    this.#events = events;
     const deadline = Number(call.getDeadline());
     this.context = {
       signal: this.#controller.signal,
@@ -89,14 +87,26 @@ class CallScope implements Disposable {
     }
   }
 
-  /** What the call failed with: the reason of its abort where there was one, else the error itself. */
-  faultOf(error: unknown): Fault {
-    return toFault(this.#controller.signal.aborted ? this.#controller.signal.reason : error);
+  answered(): void {
+    this.#events.callAnswered(this.#about());
+  }
+
+  /** Says that the call failed; with the reason of its abort where there was one, else with the error itself. */
+  failed(error: unknown): Fault {
+    const fault = toFault(this.#controller.signal.aborted ? this.#controller.signal.reason : error);
+    if (fault.code === "internal") this.#events.callFailed({ ...this.#about(), fault });
+    else this.#events.callRefused({ ...this.#about(), fault });
+    return fault;
   }
 
   [Symbol.dispose](): void {
     clearTimeout(this.#timer);
     this.#call.removeListener("cancelled", this.#abort);
+  }
+
+  #about() {
+    const method = `${this.#method.parent.typeName}.${this.#method.name}`;
+    return { method, peer: this.context.peer, ms: performance.now() - this.#beganMs };
   }
 
   readonly #abort = (): void => {
@@ -111,10 +121,6 @@ function textMetadata(call: Call): Record<string, string> {
     if (typeof value === "string") entries.push([key, value]);
   }
   return Object.fromEntries(entries);
-}
-
-function nameOf(method: DescMethod): string {
-  return `${method.parent.typeName}.${method.name}`;
 }
 
 function responseOf(method: DescMethod, response: object): object {

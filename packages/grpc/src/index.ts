@@ -1,5 +1,5 @@
 export { type ClientOptions, createClient } from "./client.ts";
-export type { CallReport } from "./handler.ts";
+export { type CallEvents, callEvents, logCalls } from "./events.ts";
 export { Health } from "./health.ts";
 export { messageBytesMaxDefault } from "./method.ts";
 export { type Implementation, implement, type RunningServer, type ServeOptions, startServer } from "./server.ts";

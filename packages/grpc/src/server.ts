@@ -1,7 +1,8 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { formatAddress, type Handlers } from "@florence/service";
 import { Server, ServerCredentials, type ServerOptions, type ServiceDefinition } from "@grpc/grpc-js";
-import { type CallReport, serveStreaming, serveUnary } from "./handler.ts";
+import { type CallEvents, unheard } from "./events.ts";
+import { serveStreaming, serveUnary } from "./handler.ts";
 import { messageBytesMaxDefault, methodDefinition } from "./method.ts";
 
 /** A service with its handlers, ready for startServer. */
@@ -26,8 +27,8 @@ export interface ServeOptions {
   messageBytesMax?: number;
   /** How long calls may go on after disposal began, before they are cut. Default 10,000. */
   drainMs?: number;
-  /** Told of each call that failed, with the whole error: the place for logs and counters. It must not throw. */
-  onFailure?: (report: CallReport) => void;
+  /** Hears how each call ends, with the whole error where it failed. */
+  events?: CallEvents;
 }
 
 /** A listening server. Disposing it stops accepting, lets calls finish until the drain deadline, then cuts them. */
@@ -41,7 +42,8 @@ export interface RunningServer extends AsyncDisposable {
 /** Serves generated services over plaintext gRPC. Throws when the address cannot be bound. */
 export async function startServer(options: ServeOptions): Promise<RunningServer> {
   const server = new Server(serverOptions(options));
-  for (const { service, handlers } of options.services) addService(server, service, handlers, options.onFailure);
+  for (const { service, handlers } of options.services)
+    addService(server, service, handlers, options.events ?? unheard);
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync(formatAddress(options.host, options.port), ServerCredentials.createInsecure(), (error, bound) =>
       error === null ? resolve(bound) : reject(error),
@@ -77,7 +79,7 @@ function addService(
   server: Server,
   service: DescService,
   handlers: Readonly<Record<string, unknown>>,
-  onFailure: ServeOptions["onFailure"],
+  events: CallEvents,
 ): void {
   const definition: Record<string, ServiceDefinition[string]> = {};
   const implementation: Record<string, ReturnType<typeof serveUnary> | ReturnType<typeof serveStreaming>> = {};
@@ -85,7 +87,7 @@ function addService(
     const serve = method.methodKind === "unary" ? serveUnary : serveStreaming;
     definition[method.localName] = methodDefinition(method);
     // The types of Handlers hold by construction: implement() checked them against the same descriptor.
-    implementation[method.localName] = serve(method, handlers[method.localName] as never, onFailure);
+    implementation[method.localName] = serve(method, handlers[method.localName] as never, events);
   }
   server.addService(definition, implementation);
 }

@@ -2,9 +2,9 @@ import { connect } from "node:http2";
 import { create } from "@bufbuild/protobuf";
 import { Decoder, type GenerateResponse } from "@florence/proto/decoder";
 import { EncodeResponseSchema, Encoder } from "@florence/proto/encoder";
-import { type CallContext, type Client, Fault, type Handlers } from "@florence/service";
+import { type CallContext, type Client, createEvents, Fault, type Handlers } from "@florence/service";
 import { afterEach, expect, test } from "vitest";
-import { type CallReport, createClient, implement, type RunningServer, startServer } from "../src/index.ts";
+import { type CallEvents, callEvents, createClient, implement, type RunningServer, startServer } from "../src/index.ts";
 
 const open: Array<AsyncDisposable | Disposable> = [];
 afterEach(async () => {
@@ -18,7 +18,7 @@ const model = async () => ({});
 
 async function encoder(
   handlers: Partial<Handlers<typeof Encoder>>,
-  options: { messageBytesMax?: number; onFailure?: (report: CallReport) => void } = {},
+  options: { messageBytesMax?: number; events?: CallEvents } = {},
 ): Promise<{ server: RunningServer; client: Client<typeof Encoder> }> {
   const services = [implement(Encoder, { encode: model, getEmbedding: model, getEncoderModel: model, ...handlers })];
   const server = await startServer({ host: "127.0.0.1", port: 0, services, drainMs: 500, ...options });
@@ -69,7 +69,15 @@ test("a bytes field arrives whole at any alignment", async () => {
 });
 
 test("a thrown Fault reaches the client with code, detail and retry hint, and the server's log whole", async () => {
-  const reports: CallReport[] = [];
+  const reports: [kind: string, method: string, message: string][] = [];
+  const report = (kind: string) => (about: { method: string; fault: Fault }) => {
+    reports.push([kind, about.method, about.fault.message]);
+  };
+  const answered: string[] = [];
+  const events = createEvents(callEvents, [
+    { callRefused: report("refused"), callFailed: report("failed") },
+    { callAnswered: ({ method }) => void answered.push(method) },
+  ]);
   const { client } = await encoder(
     {
       encode: async () => {
@@ -79,7 +87,7 @@ test("a thrown Fault reaches the client with code, detail and retry hint, and th
         throw new Error("secret path");
       },
     },
-    { onFailure: (report) => reports.push(report) },
+    { events },
   );
   await expect(client.encode({})).rejects.toMatchObject({
     name: "Fault",
@@ -90,10 +98,12 @@ test("a thrown Fault reaches the client with code, detail and retry hint, and th
   const error = await client.getEmbedding({}).catch((caught: unknown) => caught);
   expect(error).toMatchObject({ code: "internal" });
   expect(String((error as Fault).cause)).not.toContain("secret path");
-  expect(reports.map(({ method, fault }) => [method, fault.message])).toEqual([
-    ["florence.v1.Encoder.Encode", "queue 7 full"],
-    ["florence.v1.Encoder.GetEmbedding", "secret path"],
+  await client.getEncoderModel({});
+  expect(reports).toEqual([
+    ["refused", "florence.v1.Encoder.Encode", "queue 7 full"],
+    ["failed", "florence.v1.Encoder.GetEmbedding", "secret path"],
   ]);
+  expect(answered).toEqual(["florence.v1.Encoder.GetEncoderModel"]);
 });
 
 test("a message over the limit fails its call and no other", async () => {

@@ -63,7 +63,7 @@ export function imagesPerCall(manifest: Manifest, bounds: { batchMax: number; ba
 const mapsHeld = 25;
 
 /** An estimate of what a run takes for one image beside the weights, in bytes. */
-export function activationBytes({ config: { vision, maps } }: Manifest): number {
+function activationBytes({ config: { vision, maps } }: Manifest): number {
   const numbers = maps.map((side, stage) => side * side * (vision.channels[stage] as number));
   return Math.max(...numbers) * mapsHeld * Float32Array.BYTES_PER_ELEMENT;
 }

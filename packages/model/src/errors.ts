@@ -1,34 +1,14 @@
-/** Every way in which this package refuses an input or a checkpoint. The codes are stable and reach users. */
-export type ModelErrorCode =
-  | "image_undecodable"
-  | "image_type_unsupported"
-  | "image_too_many_pixels"
-  | "task_unknown"
-  | "task_input_missing"
-  | "task_input_unexpected"
-  | "region_invalid"
-  | "option_invalid"
-  | "prompt_too_long"
-  | "prompt_token_invalid"
-  | "checkpoint_file_missing"
-  | "checkpoint_config_invalid"
-  | "checkpoint_truncated"
-  | "checkpoint_tensor_missing"
-  | "checkpoint_tensor_shape"
-  | "checkpoint_dtype_unsupported"
-  | "checkpoint_unsupported"
-  | "checkpoint_weights_invalid"
-  | "build_corrupt"
-  | "build_outdated"
-  | "build_failed_verification"
-  | "disk_full";
+import type { ErrorCode } from "@florence/service/fault";
 
-/** An input or a checkpoint that cannot be used. The message is for users: it names what is wrong, never a stack or a secret. */
+/**
+ * An input or a checkpoint that cannot be used. The message is for users: it names what is wrong, never a stack or a secret. Every code is
+ * a row of the service package's fault table.
+ */
 export class ModelError extends Error {
   override readonly name = "ModelError";
-  readonly code: ModelErrorCode;
+  readonly code: ErrorCode;
 
-  constructor(code: ModelErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
     this.code = code;
   }

@@ -1,8 +1,6 @@
 export {
-  type ParsedAnswer,
   parseAnswer,
   parseRegions,
-  parseText,
   type Region,
   type Score,
   toAnswer,
@@ -10,36 +8,31 @@ export {
 export { RegionStream } from "./answers/stream.ts";
 export { checkTokenizer } from "./checkpoint/check-tokenizer.ts";
 export { type Checkpoint, type OpenOptions, openCheckpoint } from "./checkpoint/checkpoint.ts";
-export type { GenerationConfig, Layout, ModelConfig } from "./checkpoint/config.ts";
+export type { ModelConfig } from "./checkpoint/config.ts";
 export {
   type BuiltModel,
-  type CacheEntry,
   clearCache,
   listCache,
-  type PrepareOptions,
   prepareModel,
 } from "./compile/cache.ts";
-export { buildInto, graphFiles, writeManifest } from "./compile/compile.ts";
+export { buildInto, writeManifest } from "./compile/compile.ts";
+export { cacheFolder, loadModel } from "./compile/load.ts";
 export { buildVersion, type Manifest, manifestName, readManifest, type Verification } from "./compile/manifest.ts";
 export { type Precision, precisions } from "./compile/precision.ts";
-export type { BuildOptions } from "./compile/weights-file.ts";
 export { encodePrompt } from "./encode-prompt.ts";
 export {
-  activationBytes,
   describeModel,
   type Encoding,
   encodingOf,
   imagesPerCall,
-  type ModelDescription,
 } from "./encoding.ts";
-export { ModelError, type ModelErrorCode } from "./errors.ts";
+export { ModelError } from "./errors.ts";
 export { classify, Grammar } from "./generation/grammar.ts";
 export { newSearch } from "./generation/new-search.ts";
 export {
   type GenerationOptions,
   newTokensDefault,
   newTokensMax,
-  numBeamsMax,
   promptTokensMax,
   resolveOptions,
 } from "./generation/options.ts";
@@ -60,4 +53,4 @@ export {
   tasks,
 } from "./tasks.ts";
 export { dequantize, type ImageSize, quantize } from "./text/locations.ts";
-export { type Pieces, TextStream, Tokenizer } from "./tokenizer/tokenizer.ts";
+export { TextStream, Tokenizer } from "./tokenizer/tokenizer.ts";

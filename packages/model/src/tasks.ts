@@ -1,6 +1,8 @@
 import { ModelError } from "./errors.ts";
-import { type ImageSize, locationToken, quantize } from "./text/locations.ts";
+import { checkCorners } from "./regions.ts";
 import { strip } from "./text/python-text.ts";
+
+export { checkCorners, type PixelRegion, parsePixelRegion, regionToLocations } from "./regions.ts";
 
 /** How an answer's text is read; the names are those of the reference's post-processor. */
 export type AnswerKind =
@@ -208,28 +210,7 @@ function checkRegion(text: string): void {
       "region_invalid",
       "A region is written as four location tokens: <loc_x1><loc_y1><loc_x2><loc_y2>, each from 0 to 999.",
     );
-  if (x1 > x2 || y1 > y2) throw new ModelError("region_invalid", "A region's x1 must not exceed x2, nor y1 exceed y2.");
-}
-
-/** A rectangle in pixels of the image. */
-export interface PixelRegion {
-  x1: number;
-  y1: number;
-  x2: number;
-  y2: number;
-}
-
-/** A pixel rectangle as the four location tokens that a task takes. Throws region_invalid where it is inverted or leaves the image. */
-export function regionToLocations({ x1, y1, x2, y2 }: PixelRegion, { width, height }: ImageSize): string {
-  // Written so that NaN fails too.
-  const inside = x1 >= 0 && x1 <= x2 && x2 <= width && y1 >= 0 && y1 <= y2 && y2 <= height;
-  if (!inside)
-    throw new ModelError(
-      "region_invalid",
-      `The region (${x1}, ${y1}, ${x2}, ${y2}) does not lie in the image of ${width} x ${height} pixels, with x1 <= x2 and y1 <= y2.`,
-    );
-  const bins = [quantize(x1, width), quantize(y1, height), quantize(x2, width), quantize(y2, height)];
-  return bins.map(locationToken).join("");
+  checkCorners({ x1, y1, x2, y2 });
 }
 
 /** Several classes of open_vocabulary_detection as one input. Throws task_input_missing where none is named. */

@@ -23,7 +23,8 @@ import {
   type precisions,
   prepareModel,
 } from "../src/index.ts";
-import { gate, verifyVariant } from "../src/inference/index.ts";
+import { cpu } from "../src/inference/index.ts";
+import { gate, verifyVariant } from "../src/verify/index.ts";
 import { fixtures, root, temporaryFolder } from "./model-fixture.ts";
 
 const checkpoint = join(fixtures, "odd-windows/native");
@@ -170,13 +171,13 @@ test("a variant's drift is measured: hardly any for fp16 of an fp16 checkpoint, 
   using cache = temporaryFolder();
   const model = join(root, "models/florence-2-drawn");
   const build = (precision: (typeof precisions)[number]) => prepareModel(model, { cacheFolder: cache.path, precision });
-  const images = ["900000", "900001", "900003", "900004"].map((n) =>
-    readFileSync(join(fixtures, `drawn/scene-${n}.png`)),
-  );
+  const samples = ["900000", "900001", "900003", "900004"].map((n) => ({
+    image: readFileSync(join(fixtures, `drawn/scene-${n}.png`)),
+  }));
   const reference = await build("fp32");
   const [fp16, int8, int4] = await Promise.all(
     (["fp16", "int8", "int4"] as const).map(async (p) =>
-      verifyVariant(await build(p), reference, { images, threads: 1 }),
+      verifyVariant(await build(p), reference, { samples, device: cpu(1) }),
     ),
   );
   expect(fp16).toMatchObject({ requests: 40, equalAnswers: 1, passed: true });

@@ -12,7 +12,7 @@ import {
   type Search,
   Tokenizer,
 } from "../src/index.ts";
-import { DecodeBatch, PromptModel, VisionModel } from "../src/inference/index.ts";
+import { cpu, DecodeBatch, PromptModel, VisionModel } from "../src/inference/index.ts";
 
 export const root = fileURLToPath(new URL("../../../", import.meta.url));
 export const fixtures = join(root, "test/fixtures");
@@ -41,7 +41,6 @@ export interface GoldenCase {
   readonly promptIds: readonly number[];
   readonly imageSize: readonly [number, number];
   readonly features?: Values;
-  readonly encoded?: Values;
   readonly runs: readonly GoldenRun[];
 }
 
@@ -85,9 +84,9 @@ export async function loadModel(
   const cache = resources.use(temporaryFolder());
   const built = await prepareModel(join(root, folder), { cacheFolder: cache.path, precision });
   const { manifest } = built;
-  const vision = resources.use(await VisionModel.load(built.folder, manifest, 2));
-  const prompts = resources.use(await PromptModel.load(built.folder, manifest, 2));
-  const batch = resources.use(await DecodeBatch.load(built.folder, manifest, 2, limits));
+  const vision = resources.use(await VisionModel.load(built.folder, manifest, cpu(2)));
+  const prompts = resources.use(await PromptModel.load(built.folder, manifest, cpu(2)));
+  const batch = resources.use(await DecodeBatch.load(built.folder, manifest, cpu(2), limits));
   const tokenizer = await Tokenizer.load(built.folder);
   const encode = async (path: string) => {
     const { pixels } = await prepareImage(readFileSync(path), {
@@ -145,7 +144,8 @@ export async function closestDecision(
       return search.advance(rows);
     },
   };
-  model.batch.join(watched, run.beams, await model.prompts.encode([features], [{ ids: c.promptIds, image: 0 }]), 0);
+  using encoded = await model.prompts.encode([features], [{ ids: c.promptIds, image: 0 }]);
+  model.batch.join(watched, run.beams, encoded, 0);
   while (model.batch.sequences.length > 0) await model.batch.step();
   return closest;
 }

@@ -1,9 +1,18 @@
+import type { ErrorCode } from "@florence/service";
 import { expect, test } from "vitest";
-import { ModelError, type ModelErrorCode } from "../src/errors.ts";
-import { answerKey, buildPrompt, findTask, joinClasses, regionToLocations, tasks } from "../src/tasks.ts";
+import { ModelError } from "../src/errors.ts";
+import {
+  answerKey,
+  buildPrompt,
+  findTask,
+  joinClasses,
+  parsePixelRegion,
+  regionToLocations,
+  tasks,
+} from "../src/tasks.ts";
 import { checkpoints, type Goldens, readFixture } from "./fixtures.ts";
 
-function codeOf(action: () => unknown): ModelErrorCode | undefined {
+function codeOf(action: () => unknown): ErrorCode | undefined {
   try {
     action();
   } catch (error) {
@@ -20,7 +29,6 @@ test("every golden prompt is built from its task and input", () => {
 });
 
 test("a task is found by its name and by its token", () => {
-  expect(tasks).toHaveLength(16);
   for (const row of tasks) {
     expect(findTask(row.name)).toBe(row);
     if (row.token !== "") expect(findTask(row.token)).toBe(row);
@@ -94,4 +102,10 @@ test("a pixel region becomes location tokens up to the image's border, and is re
 test("classes are joined with <and>", () => {
   expect(joinClasses(["cat", " dog ", ""])).toBe("cat<and>dog");
   expect(codeOf(() => joinClasses([" "]))).toBe("task_input_missing");
+});
+
+test("four numbers with commas between are a region in pixels, and every other text is left to the task", () => {
+  expect(parsePixelRegion("0,1.5, 20 ,-3")).toEqual({ x1: 0, y1: 1.5, x2: 20, y2: -3 });
+  for (const text of ["", "1,2,3", "1,2,3,4,5", "1,2,3,4.5.6", "1,2,3,.", "1,2,3,1e3", "<loc_1><loc_2><loc_3><loc_4>"])
+    expect(parsePixelRegion(text), text).toBeUndefined();
 });

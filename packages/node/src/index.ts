@@ -1,3 +1,5 @@
-export { type Environment, readEnvironment } from "./environment.ts";
-export { type RunOptions, run } from "./lifecycle.ts";
+export { type Environment, environment, readEnvironment, readEnvironments } from "./environment.ts";
+export { endGraceMs, type RunOptions, run } from "./lifecycle.ts";
 export { createLogger } from "./log.ts";
+export { runProgram } from "./program.ts";
+export { Progress } from "./progress.ts";

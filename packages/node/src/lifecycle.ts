@@ -1,5 +1,8 @@
 import { endForGood } from "./watchdog.ts";
 
+/** What a process may take beside its service's own drain deadline, to close what the service used, before it is ended by force. */
+export const endGraceMs = 5_000;
+
 /** How `run` stops. */
 export interface RunOptions {
   /** From the first signal until the process is ended by force, in milliseconds. */

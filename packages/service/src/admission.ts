@@ -7,6 +7,8 @@ export interface AdmissionOptions {
   running: number;
   /** How many callers may wait for a slot; a further one is refused. */
   waiting: number;
+  /** How long a caller may wait, in milliseconds; then it is refused. Default: as long as its signal lets it. */
+  waitMsMax?: number;
   /** What refused callers are told to wait, in seconds. Default 1. */
   retryAfterS?: number;
 }
@@ -37,8 +39,8 @@ export class Admission {
   }
 
   /**
-   * Waits for a slot and returns it; disposing it frees it, once. Throws a Fault: `overloaded` when the queue is full,
-   * or the reason of the signal when it aborts first.
+   * Waits for a slot and returns it; disposing it frees it, once. Throws a Fault: `overloaded` when the queue is full or
+   * the wait too long, or the reason of the signal when it aborts first.
    */
   async acquire(signal?: AbortSignal): Promise<Disposable> {
     if (signal?.aborted) throw toFault(signal.reason);
@@ -47,9 +49,7 @@ export class Admission {
       return this.#slot();
     }
     if (this.#waiters.length >= this.#options.waiting) {
-      throw new Fault("overloaded", "The service is at capacity; try again shortly.", {
-        retryAfterS: this.#options.retryAfterS ?? 1,
-      });
+      throw this.#refusal();
     }
     await this.#turn(signal);
     return this.#slot();
@@ -60,17 +60,30 @@ export class Admission {
     return new Promise((resolve, reject) => {
       const waiter: Waiter = {
         admit: () => {
-          signal?.removeEventListener("abort", onAbort);
+          forget();
           resolve();
         },
       };
-      const onAbort = () => {
+      const leave = (fault: Fault) => {
+        forget();
         this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
-        reject(toFault(signal?.reason));
+        reject(fault);
+      };
+      const onAbort = () => leave(toFault(signal?.reason));
+      const { waitMsMax } = this.#options;
+      const timer = waitMsMax === undefined ? undefined : setTimeout(() => leave(this.#refusal()), waitMsMax);
+      const forget = () => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", onAbort);
       };
       this.#waiters.push(waiter);
       signal?.addEventListener("abort", onAbort, { once: true });
     });
+  }
+
+  #refusal(): Fault {
+    const retryAfterS = this.#options.retryAfterS ?? 1;
+    return new Fault("overloaded", "The service is at capacity; try again shortly.", { retryAfterS });
   }
 
   #slot(): Disposable {

@@ -9,7 +9,7 @@ export {
   event,
   type Listener,
 } from "./events.ts";
-export { Fault, type FaultCode, type FaultOptions, type FaultRow, faultTable, isFaultCode } from "./fault.ts";
+export { type ErrorCode, Fault, type FaultCode, type FaultOptions, faultTable, isFaultCode } from "./fault.ts";
 export { type Logger, type LogLevel, logLevels } from "./log.ts";
 export type {
   ByKind,
@@ -38,6 +38,7 @@ export {
   readConfig,
   Secret,
   secret,
+  settingsTable,
   text,
 } from "./settings.ts";
 export { toFault } from "./to-fault.ts";

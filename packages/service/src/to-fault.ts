@@ -1,9 +1,9 @@
 import { Fault, faultTable, isFaultCode } from "./fault.ts";
 
 /**
- * Makes a Fault of anything thrown. A Fault stays itself; an Error whose `code` is in the table keeps code and message
- * (so its class must write messages for users); aborts and timeouts are recognised. Everything else is `internal`: the
- * client learns nothing of it, logs find it as the `cause`.
+ * Makes a Fault of anything thrown. A Fault stays itself; an Error whose `code` is one that requests fail with keeps code and
+ * message (so its class must write messages for users); aborts and timeouts are recognised. Everything else is `internal`,
+ * checkpoints' codes too, whose messages name files: the client learns nothing of it, logs find it as the `cause`.
  */
 export function toFault(error: unknown): Fault {
   if (error instanceof Fault) return error;

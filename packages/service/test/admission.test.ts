@@ -49,3 +49,18 @@ test("a caller that gives up leaves the queue and takes no slot", async () => {
   expect(admission.running).toBe(0);
   await expect(admission.acquire(controller.signal)).rejects.toMatchObject({ code: "cancelled" });
 });
+
+test("one who has waited too long is refused, and does not keep its place", async () => {
+  const admission = new Admission({ running: 1, waiting: 2, waitMsMax: 1 });
+  const patient = new Admission({ running: 1, waiting: 1, waitMsMax: 60_000 });
+  const [slot, other] = [await admission.acquire(), await patient.acquire()];
+  await expect(admission.acquire()).rejects.toMatchObject({ code: "overloaded" });
+  expect(admission.waiting).toBe(0);
+  const waiting = patient.acquire();
+  await expect(patient.acquire()).rejects.toMatchObject({ code: "overloaded" }); // Too many wait.
+  slot[Symbol.dispose]();
+  other[Symbol.dispose]();
+  await waiting;
+  await admission.acquire();
+  expect([admission.running, patient.running]).toEqual([1, 1]);
+});

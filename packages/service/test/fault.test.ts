@@ -1,6 +1,6 @@
 import { inspect } from "node:util";
 import { expect, test } from "vitest";
-import { Fault, toFault } from "../src/index.ts";
+import { Fault, faultTable, isFaultCode, toFault } from "../src/index.ts";
 
 test("a Fault stays itself", () => {
   const fault = new Fault("overloaded", "Full.");
@@ -28,6 +28,22 @@ test("an unknown error is internal, and its text reaches only the message and th
   }
   expect(toFault(undefined).code).toBe("internal");
   expect(toFault(null).code).toBe("internal");
+});
+
+test("no code of a checkpoint reaches a caller, and every row says what to do", () => {
+  const rows = Object.entries(faultTable);
+  const ofCheckpoints = rows.filter(([, { where }]) => where === "checkpoint").map(([code]) => code);
+  expect(ofCheckpoints).toContain("checkpoint_truncated");
+  for (const code of ofCheckpoints) {
+    expect(isFaultCode(code)).toBe(false);
+    const fault = toFault(Object.assign(new Error("hunter2.safetensors is cut off"), { code }));
+    expect(fault.code).toBe("internal");
+    expect(fault.detail).not.toContain("hunter2");
+  }
+  for (const [code, { title, help }] of rows) {
+    expect(title, code).toMatch(/[a-z0-9]$/);
+    expect(help, code).toMatch(/^[A-Z].*\.$/s);
+  }
 });
 
 test("aborts and timeouts are told apart", () => {

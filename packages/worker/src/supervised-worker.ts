@@ -1,11 +1,11 @@
-import { setTimeout as sleep } from "node:timers/promises";
-import { Fault } from "@florence/service";
+import { Fault, sleep } from "@florence/service";
 import { type WorkerCallOptions, WorkerClient, type WorkerClientOptions } from "./client.ts";
+import { unheard, type WorkerEvents } from "./events.ts";
 import type { WorkerMethods } from "./server.ts";
 
 export interface SupervisedWorkerOptions extends WorkerClientOptions {
-  /** Told when the worker becomes able or unable to take calls; with the error when it crashed. It must not throw. */
-  readonly onChange?: (ready: boolean, crash?: Error) => void;
+  /** Hears when the worker becomes able or unable to take calls. */
+  readonly events?: WorkerEvents;
 }
 
 // A worker that crashes at once would otherwise be started without pause; the model takes longer to load than the first wait.
@@ -22,6 +22,7 @@ export class SupervisedWorker<M extends WorkerMethods> implements AsyncDisposabl
   readonly #url: URL;
   readonly #data: unknown;
   readonly #options: SupervisedWorkerOptions;
+  readonly #events: WorkerEvents;
   readonly #stopping = new AbortController();
   #client: WorkerClient<M> | undefined;
   #supervision: Promise<void> = Promise.resolve();
@@ -30,6 +31,7 @@ export class SupervisedWorker<M extends WorkerMethods> implements AsyncDisposabl
     this.#url = url;
     this.#data = data;
     this.#options = options;
+    this.#events = options.events ?? unheard;
   }
 
   /** Starts the worker; rejects when its first start fails. */
@@ -39,7 +41,7 @@ export class SupervisedWorker<M extends WorkerMethods> implements AsyncDisposabl
     options: SupervisedWorkerOptions,
   ): Promise<SupervisedWorker<M>> {
     const supervised = new SupervisedWorker<M>(url, data, options);
-    await supervised.#begin();
+    await supervised.#begin(false);
     supervised.#supervision = supervised.#supervise();
     return supervised;
   }
@@ -70,10 +72,10 @@ export class SupervisedWorker<M extends WorkerMethods> implements AsyncDisposabl
     await this.#supervision;
   }
 
-  async #begin(): Promise<void> {
+  async #begin(restarted: boolean): Promise<void> {
     const { signal } = this.#stopping;
     this.#client = await WorkerClient.start<M>(this.#url, this.#data, { ...this.#options, signal });
-    this.#options.onChange?.(true);
+    this.#events.workerReady({ worker: this.#options.name, restarted });
   }
 
   async #supervise(): Promise<void> {
@@ -84,14 +86,14 @@ export class SupervisedWorker<M extends WorkerMethods> implements AsyncDisposabl
       const crash = await this.#client?.exited;
       if (signal.aborted) return;
       this.#client = undefined;
-      this.#options.onChange?.(false, crash);
+      this.#events.workerCrashed({ worker: this.#options.name, error: crash });
       pauseMs = Date.now() - began > healthyMs ? restartMsMin : pauseMs;
       while (!this.#client && !signal.aborted) {
-        await sleep(pauseMs, undefined, { signal }).catch(() => {});
+        await sleep(pauseMs, signal).catch(() => {});
         if (signal.aborted) return;
         pauseMs = Math.min(restartMsMax, pauseMs * 2);
-        await this.#begin().catch((error: Error) => {
-          if (!signal.aborted) this.#options.onChange?.(false, error);
+        await this.#begin(true).catch((error: Error) => {
+          if (!signal.aborted) this.#events.workerCrashed({ worker: this.#options.name, error });
         });
       }
     }

@@ -12,7 +12,8 @@ import {
   type Tokenizer,
 } from "@florence/model";
 import { FinishReason, type GenerateResponseSchema, RegionShape } from "@florence/proto/decoder";
-import type { JobTask, TaskTiming } from "./job.ts";
+import type { TaskTiming } from "./events.ts";
+import type { JobEvent, JobTask } from "./job.ts";
 
 /** One event of a call, as it goes on the wire. */
 export type Event = NonNullable<MessageInitShape<typeof GenerateResponseSchema>["event"]>;
@@ -41,12 +42,30 @@ export class AnswerBuilder {
     this.#regions.push(this.#text.push(startId));
   }
 
-  started(): Event {
-    return { case: "started", value: { promptTokens: this.#job.promptIds.length } };
+  /** The name of its task. */
+  get task(): string {
+    return this.#row.name;
+  }
+
+  /** Tokens of the prompt. */
+  get promptTokens(): number {
+    return this.#job.promptIds.length;
+  }
+
+  /** Tokens that were told one by one. */
+  get streamedTokens(): number {
+    return this.#logProbs.length;
+  }
+
+  /** What goes on the wire for one piece of the worker's news. */
+  events(news: JobEvent): Event[] {
+    if (news.kind === "started") return [{ case: "started", value: { promptTokens: this.promptTokens } }];
+    if (news.kind === "token") return this.#token(news.id, news.logProb);
+    return this.#finished(news.finished, news.timing);
   }
 
   /** The events of one more token: itself, and every region that it completes. */
-  token(id: number, logProb: number): Event[] {
+  #token(id: number, logProb: number): Event[] {
     this.#ids.push(id);
     this.#logProbs.push(logProb);
     const text = this.#text.push(id);
@@ -54,8 +73,8 @@ export class AnswerBuilder {
   }
 
   /** The events of the end: regions that only the end makes certain, when tokens were streamed, and the result. */
-  finished(finished: Finished, timing: TaskTiming): Event[] {
-    const streamed = this.#logProbs.length > 0;
+  #finished(finished: Finished, timing: TaskTiming): Event[] {
+    const streamed = this.streamedTokens > 0;
     const last = streamed ? [...this.#regions.push(this.#text.flush()), ...this.#regions.finish()] : [];
     const pieces = this.#tokenizer.pieces(finished.ids);
     const parsed = parseAnswer(this.#row.answer, pieces.text, this.#size);

@@ -1,9 +1,11 @@
+import { natsConfig } from "@florence/embeddings/settings";
+import { modelConfig } from "@florence/model/settings";
 import { type Config, integer, logLevels, oneOf, text } from "@florence/service";
 
 const MiB = 1024 * 1024;
 const GiB = 1024 * MiB;
 
-/** Every variable that the decoder reads. */
+/** The decoder's own variables. */
 export const decoderConfig = {
   host: text({
     variable: "FLORENCE_DECODER_HOST",
@@ -43,7 +45,7 @@ export const decoderConfig = {
   // Four prompts of base take 1.3 s on two cores: longer batches would hold up the answers under way.
   promptBatchMax: integer({
     variable: "FLORENCE_DECODER_PROMPT_BATCH_MAX",
-    help: "Prompts encoded in one run.",
+    help: "Prompts encoded in one run; always 1 in int8 and int4.",
     default: 4,
     min: 1,
     max: 256,
@@ -95,5 +97,8 @@ export const decoderConfig = {
   }),
   logLevel: oneOf(logLevels, { help: "Least severe lines that are logged.", default: "info" }),
 };
+
+/** Every variable that a decoder's process reads. */
+export const decoderSpecs = { decoder: decoderConfig, model: modelConfig, nats: natsConfig };
 
 export type DecoderConfig = Config<typeof decoderConfig>;

@@ -1,6 +1,5 @@
-import { availableParallelism } from "node:os";
 import { type BuiltModel, classify, Grammar, Tokenizer } from "@florence/model";
-import { batchLimits, DecodeBatch, PromptModel } from "@florence/model/inference";
+import { batchLimits, cpu, DecodeBatch, PromptModel } from "@florence/model/inference";
 import { serveWorker, type WorkerCallContext } from "@florence/worker/server";
 import type { DecoderConfig } from "./config.ts";
 import type { Job } from "./job.ts";
@@ -16,14 +15,14 @@ export type DecodeWorkerMethods = Awaited<ReturnType<typeof start>>["methods"];
 /** The prompt and decode graphs and the scheduler, in a thread of their own: a model run blocks the thread it is on. */
 async function start({ model, config }: DecodeWorkerData) {
   const { folder, manifest } = model;
-  const threads = config.threads || availableParallelism();
+  const device = cpu(config.threads);
   const limits = batchLimits(manifest, {
     rowsMax: config.rowsMax,
     bytesMax: config.kvBytesMax,
     newTokensMax: config.newTokensMax,
   });
-  const prompts = await PromptModel.load(folder, manifest, threads);
-  const batch = await DecodeBatch.load(folder, manifest, threads, limits);
+  const prompts = await PromptModel.load(folder, manifest, device);
+  const batch = await DecodeBatch.load(folder, manifest, device, limits);
   const tokenizer = await Tokenizer.load(folder);
   const classes = classify(tokenizer, manifest.config.text.eos, manifest.config.text.bos);
   const scheduler = new Scheduler(
@@ -36,9 +35,9 @@ async function start({ model, config }: DecodeWorkerData) {
   );
   return {
     methods: {
-      generate: (job: Job, { signal, emit }: WorkerCallContext) => scheduler.run(job, signal, emit),
-      /** Sequences and bytes held now: both return to zero when nothing runs. */
-      usage: async () => ({ sequences: scheduler.running, kvBytes: batch.bytes }),
+      decode: (job: Job, { signal, emit }: WorkerCallContext) => scheduler.run(job, signal, emit),
+      /** What the batch holds now. */
+      usage: async () => scheduler.usage,
     },
     dispose: async () => {
       await prompts[Symbol.asyncDispose]();

@@ -1,22 +1,27 @@
-import { type EmbeddingStore, MemoryStore } from "@florence/embeddings";
-import { Health, implement, startServer } from "@florence/grpc";
+import { EmbeddingHolders, type EmbeddingStore, MemoryStore } from "@florence/embeddings";
+import { createClient, Health, implement, startServer } from "@florence/grpc";
 import { type BuiltModel, encodingOf, Tokenizer } from "@florence/model";
 import { createLogger } from "@florence/node";
 import { Decoder } from "@florence/proto/decoder";
-import { Admission, type Logger } from "@florence/service";
+import { Encoder } from "@florence/proto/encoder";
+import { Admission, createEvents, type Listener, type Logger } from "@florence/service";
 import { SupervisedWorker } from "@florence/worker";
 import type { DecoderConfig } from "./config.ts";
 import type { DecodeWorkerMethods } from "./decode-worker.ts";
 import { EmbeddingSource } from "./embedding-source.ts";
+import { decoderEvents, logDecoder } from "./events.ts";
 import { decoderHandlers } from "./rpc.ts";
 
 export { type DecoderConfig, decoderConfig } from "./config.ts";
+export { decoderEvents } from "./events.ts";
 
 export interface DecoderOptions {
   readonly model: BuiltModel;
   /** Where embeddings are found first; a store of its own unless given. In one process the encoder's store is given. */
   readonly store?: EmbeddingStore;
   readonly log?: Logger;
+  /** Hear what happens in the decoder; of a store that is given only what its own events say. */
+  readonly listeners?: readonly Listener<typeof decoderEvents>[];
 }
 
 /** A serving decoder. Disposing it stops accepting, lets answers finish until the drain deadline, then cuts them. */
@@ -30,7 +35,10 @@ export interface RunningDecoder extends AsyncDisposable {
 // The worker's own calls beside admitted requests: usage.
 const sideCallsMax = 16;
 
-/** Starts a decoder: loads the prompt and decode graphs in a worker thread and serves florence.v1.Decoder. */
+/**
+ * Starts a decoder: loads the prompt and decode graphs in a worker thread and serves florence.v1.Decoder. Throws when a graph or the
+ * tokenizer cannot be loaded, or the address cannot be bound; what was started by then is stopped.
+ */
 export async function startDecoder(config: DecoderConfig, options: DecoderOptions): Promise<RunningDecoder> {
   const { model } = options;
   const { manifest } = model;
@@ -40,9 +48,17 @@ export async function startDecoder(config: DecoderConfig, options: DecoderOption
     for (const name of ["", Decoder.typeName]) health.set(name, serving);
   };
   await using resources = new AsyncDisposableStack();
-  const store =
-    options.store ?? resources.use(new MemoryStore({ bytesMax: config.storeBytesMax, ttlMs: config.storeTtlMs }));
-  const embeddings = resources.use(new EmbeddingSource(store, encodingOf(manifest)));
+  const events = createEvents(decoderEvents, [
+    logDecoder(log),
+    { workerReady: () => setServing(true), workerCrashed: () => setServing(false) },
+    ...(options.listeners ?? []),
+  ]);
+  const { storeBytesMax: bytesMax, storeTtlMs: ttlMs } = config;
+  const store = options.store ?? resources.use(new MemoryStore({ bytesMax, ttlMs, events }));
+  const encoding = encodingOf(manifest);
+  const connect = (holder: string) => createClient(Encoder, holder);
+  const holders = resources.use(new EmbeddingHolders({ connect, dims: encoding.dims, events }));
+  const embeddings = new EmbeddingSource({ store, holders, encoding, events });
   const tokenizer = await Tokenizer.load(model.folder);
   const worker = resources.use(
     await SupervisedWorker.start<DecodeWorkerMethods>(
@@ -52,10 +68,7 @@ export async function startDecoder(config: DecoderConfig, options: DecoderOption
         name: "decode",
         // Cancelled calls stay until the worker lets go of them, within one step.
         pendingMax: 2 * config.requestsMax + sideCallsMax,
-        onChange: (ready, crash) => {
-          setServing(ready);
-          if (crash) log.error({ err: crash }, "decode worker crashed; starting it again");
-        },
+        events,
       },
     ),
   );
@@ -67,6 +80,7 @@ export async function startDecoder(config: DecoderConfig, options: DecoderOption
     embeddings,
     admission,
     newTokensMax: config.newTokensMax,
+    events,
   });
   const server = resources.use(
     await startServer({
@@ -74,14 +88,14 @@ export async function startDecoder(config: DecoderConfig, options: DecoderOption
       port: config.port,
       services: [implement(Decoder, handlers), health.implementation],
       drainMs: config.drainMs,
-      onFailure: ({ method, peer, fault }) => {
-        if (fault.code === "internal") log.error({ method, peer, err: fault }, "call failed");
-        else log.debug({ method, peer, code: fault.code }, "call refused");
-      },
+      events,
     }),
   );
-  resources.defer(() => setServing(false));
-  log.info({ address: server.address, model: manifest.name, precision: manifest.precision }, "decoder serving");
+  resources.defer(() => {
+    setServing(false);
+    health[Symbol.dispose]();
+  });
+  events.serving({ address: server.address, model: manifest.name, precision: manifest.precision });
   const running = resources.move();
   return {
     address: server.address,

@@ -1,89 +1,65 @@
 import {
-  decode,
   type Embedding,
+  type EmbeddingHolders,
   type EmbeddingStore,
   embeddingKeyPrefix,
   isEmbeddingKey,
   SingleFlight,
 } from "@florence/embeddings";
-import { createClient } from "@florence/grpc";
 import type { Encoding } from "@florence/model";
-import { Encoder } from "@florence/proto/encoder";
-import { type Client, Fault } from "@florence/service";
+import { Fault } from "@florence/service";
+import type { DecoderEvents } from "./events.ts";
 
-// Encoders that embeddings were fetched from; a cluster has fewer, and a closed channel is opened again when needed.
-const clientsMax = 64;
-// A fetch moves at most 2.4 MB inside the cluster; an encoder that takes longer is as good as gone.
-const fetchMs = 2_000;
+export interface EmbeddingSourceParts {
+  readonly store: EmbeddingStore;
+  readonly holders: EmbeddingHolders;
+  readonly encoding: Encoding;
+  readonly events: DecoderEvents;
+}
 
-/** Finds embeddings: in the store, then at the encoder that made them. */
-export class EmbeddingSource implements AsyncDisposable {
-  readonly #store: EmbeddingStore;
-  readonly #dims: readonly [number, number];
+/** Finds embeddings: in the store, then at the encoder that holds them. */
+export class EmbeddingSource {
+  readonly #parts: EmbeddingSourceParts;
   readonly #keyPrefix: string;
   readonly #flights = new SingleFlight<Embedding>();
-  readonly #clients = new Map<string, Client<typeof Encoder>>();
 
-  constructor(store: EmbeddingStore, { dims, digest }: Encoding) {
-    this.#store = store;
-    this.#dims = dims;
-    this.#keyPrefix = embeddingKeyPrefix(digest);
+  constructor(parts: EmbeddingSourceParts) {
+    this.#parts = parts;
+    this.#keyPrefix = embeddingKeyPrefix(parts.encoding.digest);
   }
 
-  /** Throws a Fault: embedding_evicted when no one has it, body_invalid for a key of another form. */
+  /**
+   * The embedding of a key; `holder` is host:port of the encoder that has it, or empty. Throws a Fault: embedding_evicted when no one has
+   * it, body_invalid for a key of another form.
+   */
   async get(key: string, holder: string, signal: AbortSignal): Promise<Embedding> {
     if (!isEmbeddingKey(key)) throw new Fault("body_invalid", "The embedding key is malformed.");
     // During a rollout encoders and decoders may differ: numbers of other weights mean nothing to these.
-    if (!key.startsWith(this.#keyPrefix)) throw evicted(new Error("the embedding is of another checkpoint"));
+    if (!key.startsWith(this.#keyPrefix)) throw this.#gone("checkpoint");
     const { value } = await this.#flights.run(key, (shared) => this.#find(key, holder, shared), signal);
     return value;
   }
 
   async #find(key: string, holder: string, signal: AbortSignal): Promise<Embedding> {
-    const stored = await this.#store.get(key, signal);
-    if (stored) return this.#checked(stored);
-    if (!holder) throw evicted();
-    let value: Uint8Array;
-    try {
-      ({ value } = await this.#client(holder).getEmbedding({ key }, { signal, deadlineMs: fetchMs }));
-    } catch (cause) {
-      signal.throwIfAborted();
-      // Whatever is wrong with the holder, the way on is the same: the image must be encoded again.
-      throw evicted(cause);
+    const { store, holders, encoding, events } = this.#parts;
+    const stored = await store.find(key, signal);
+    if (stored) {
+      const [rows, width] = stored.embedding.dims;
+      if (rows !== encoding.dims[0] || width !== encoding.dims[1]) throw this.#gone("dims");
+      events.embeddingObtained({ source: stored.tier });
+      return stored.embedding;
     }
-    const decoded = decode(value);
-    if ("problem" in decoded) throw evicted(new Error(`the holder's value does not verify: ${decoded.problem}`));
-    const embedding = this.#checked(decoded.embedding);
-    await this.#store.put(key, embedding);
-    return embedding;
+    const fetched = holder ? await holders.fetch(holder, key, signal) : undefined;
+    if (!fetched) throw this.#gone("nobody");
+    events.embeddingObtained({ source: "holder" });
+    await store.put(key, fetched);
+    return fetched;
   }
 
-  #checked(embedding: Embedding): Embedding {
-    if (embedding.dims[0] !== this.#dims[0] || embedding.dims[1] !== this.#dims[1]) {
-      throw evicted(new Error(`an embedding of [${embedding.dims}] where the checkpoint has [${this.#dims}]`));
-    }
-    return embedding;
+  #gone(reason: "checkpoint" | "dims" | "nobody"): Fault {
+    this.#parts.events.embeddingGone({ reason });
+    return new Fault("embedding_evicted", "The image's embedding is gone: send the image again.", {
+      internal: `The embedding is gone: ${reason}.`,
+    });
   }
-
-  #client(holder: string): Client<typeof Encoder> {
-    const known = this.#clients.get(holder);
-    if (known) return known;
-    if (this.#clients.size >= clientsMax) {
-      const [oldest, client] = this.#clients.entries().next().value as [string, Client<typeof Encoder>];
-      this.#clients.delete(oldest);
-      client.close();
-    }
-    const client = createClient(Encoder, holder);
-    this.#clients.set(holder, client);
-    return client;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const client of this.#clients.values()) client.close();
-    this.#clients.clear();
-  }
-}
-
-function evicted(cause?: unknown): Fault {
-  return new Fault("embedding_evicted", "The image's embedding is gone: send the image again.", { cause });
 }

@@ -1,4 +1,5 @@
 import type { AnswerKind, Finished, GenerationOptions } from "@florence/model";
+import type { TaskTiming } from "./events.ts";
 
 /** One answer to generate. */
 export interface JobTask {
@@ -19,14 +20,33 @@ export interface Job {
   readonly stream: boolean;
 }
 
-/** What happens to a job's tasks; `task` is the index. Times are milliseconds. */
-export type JobEvent =
-  | { readonly kind: "started"; readonly task: number }
-  | { readonly kind: "token"; readonly task: number; readonly id: number; readonly logProb: number }
-  | { readonly kind: "finished"; readonly task: number; readonly finished: Finished; readonly timing: TaskTiming };
-
-export interface TaskTiming {
-  readonly queueMs: number;
-  readonly promptMs: number;
-  readonly decodeMs: number;
+/** What the batch holds: sequences, and bytes of attention keys and values. */
+export interface Usage {
+  readonly sequences: number;
+  readonly kvBytes: number;
 }
+
+/** One run of the prompt graph. */
+export interface PromptBatch {
+  readonly prompts: number;
+  readonly images: number;
+  readonly promptMs: number;
+}
+
+/** What happens to a job's tasks; `task` is the index. Times are milliseconds. `batch` comes with the first task of its run. */
+export type JobEvent =
+  | {
+      readonly kind: "started";
+      readonly task: number;
+      readonly queueMs: number;
+      readonly batch: PromptBatch | undefined;
+      readonly usage: Usage;
+    }
+  | { readonly kind: "token"; readonly task: number; readonly id: number; readonly logProb: number }
+  | {
+      readonly kind: "finished";
+      readonly task: number;
+      readonly finished: Finished;
+      readonly timing: TaskTiming;
+      readonly usage: Usage;
+    };

@@ -1,14 +1,15 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { describeModel, type Manifest, type Tokenizer } from "@florence/model";
 import type { Decoder, GenerateResponseSchema } from "@florence/proto/decoder";
-import { type Admission, Fault, type Handlers } from "@florence/service";
+import { type Admission, Fault, type Handlers, toFault } from "@florence/service";
 import type { SupervisedWorker } from "@florence/worker";
 import { AnswerBuilder } from "./answer.ts";
 import type { DecodeWorkerMethods } from "./decode-worker.ts";
 import type { EmbeddingSource } from "./embedding-source.ts";
 import { EventQueue } from "./event-queue.ts";
+import type { DecoderEvents } from "./events.ts";
 import type { JobEvent, JobTask } from "./job.ts";
-import { type PreparedTask, prepareTasks } from "./tasks.ts";
+import { type PreparedTask, prepareTasks } from "./prepare-tasks.ts";
 
 type Response = MessageInitShape<typeof GenerateResponseSchema>;
 
@@ -22,37 +23,49 @@ export interface DecoderParts {
   readonly embeddings: EmbeddingSource;
   readonly admission: Admission;
   readonly newTokensMax: number;
+  readonly events: DecoderEvents;
+}
+
+/** A task that can be asked: its place in the call, and its answer while it grows. */
+interface Asked {
+  readonly index: number;
+  readonly job: JobTask;
+  readonly builder: AnswerBuilder;
 }
 
 /** The handlers of florence.v1.Decoder. */
 export function decoderHandlers(parts: DecoderParts): Handlers<typeof Decoder> {
-  const { manifest, tokenizer, worker, embeddings, admission, newTokensMax } = parts;
+  const { manifest, tokenizer, worker, embeddings, admission, newTokensMax, events } = parts;
   return {
     async *generate(request, { signal }) {
       if (request.tasks.length === 0) throw new Fault("body_invalid", "The call has no task.");
       if (request.tasks.length > tasksMax) throw new Fault("body_invalid", `A call takes at most ${tasksMax} tasks.`);
       const prepared = prepareTasks(request, manifest, tokenizer, newTokensMax);
-      const askable: { index: number; job: JobTask; builder: AnswerBuilder }[] = [];
+      const asked: Asked[] = [];
       for (const [index, task] of prepared.entries()) {
-        if ("error" in task) yield problem(index, task);
-        else {
+        if ("error" in task) {
+          events.taskRefused({ code: task.error.code });
+          yield problem(index, task);
+        } else {
           const builder = new AnswerBuilder(tokenizer, task.row, task.job, request, manifest.config.text.decoderStart);
-          askable.push({ index, job: task.job, builder });
+          asked.push({ index, job: task.job, builder });
         }
       }
-      if (askable.length === 0) return;
+      if (asked.length === 0) return;
 
-      using _slot = await admission.acquire(signal);
+      const cameMs = performance.now();
+      using _place = await admission.acquire(signal);
+      events.callAdmitted({ tasks: asked.length, waitedMs: performance.now() - cameMs });
       const embedding = await embeddings.get(request.embeddingKey, request.holder, signal);
       const queue = new EventQueue<JobEvent>();
       const leaving = new AbortController();
       const job = {
         imageKey: request.embeddingKey,
         features: embedding.data,
-        tasks: askable.map((t) => t.job),
+        tasks: asked.map((t) => t.job),
         stream: request.stream,
       };
-      const generated = worker.call("generate", job, {
+      const generated = worker.call("decode", job, {
         signal: AbortSignal.any([signal, leaving.signal]),
         onEvent: (event) => queue.push(event as JobEvent),
       });
@@ -60,36 +73,55 @@ export function decoderHandlers(parts: DecoderParts): Handlers<typeof Decoder> {
         () => queue.end(),
         (error) => queue.end(error),
       );
+      let unfinished = asked.length;
+      let code = "cancelled"; // Unless something else ends the call, its reader has left.
       try {
-        for await (const event of queue) yield* responses(event, askable);
+        for await (const event of queue) {
+          if (event.kind === "finished") unfinished--;
+          const task = asked[event.task] as Asked;
+          tell(events, event, task.builder);
+          for (const wire of task.builder.events(event)) {
+            if (wire.case === "region") events.regionClosed({ task: task.builder.task });
+            yield { taskIndex: task.index, event: wire };
+          }
+        }
+      } catch (error) {
+        ({ code } = toFault(error));
+        throw error;
       } finally {
+        if (unfinished > 0) events.tasksAbandoned({ tasks: unfinished, code });
         leaving.abort(); // A reader that left early frees its sequences; after the end this does nothing.
       }
     },
     getDecoderModel: async () => {
-      const { sequences, kvBytes } = await worker.call("usage", undefined);
+      const usage = await worker.call("usage", undefined);
+      events.cacheUsed(usage);
       return {
         model: describeModel(manifest, newTokensMax),
         requests: admission.running + admission.waiting,
-        sequences,
-        kvBytes: BigInt(kvBytes),
+        sequences: usage.sequences,
+        kvBytes: BigInt(usage.kvBytes),
       };
     },
   };
 }
 
-function* responses(
-  event: JobEvent,
-  askable: readonly { index: number; builder: AnswerBuilder }[],
-): Generator<Response> {
-  const { index: taskIndex, builder } = askable[event.task] as { index: number; builder: AnswerBuilder };
-  const events =
-    event.kind === "started"
-      ? [builder.started()]
-      : event.kind === "token"
-        ? builder.token(event.id, event.logProb)
-        : builder.finished(event.finished, event.timing);
-  for (const wire of events) yield { taskIndex, event: wire };
+/** Says what the worker's news of a task are. */
+function tell(events: DecoderEvents, event: JobEvent, { task, promptTokens, streamedTokens }: AnswerBuilder): void {
+  if (event.kind === "token") {
+    events.tokensGenerated({ task, tokens: 1 });
+    return;
+  }
+  if (event.kind === "started") {
+    if (event.batch) events.promptBatchRun(event.batch);
+    events.sequenceJoined({ task, queueMs: event.queueMs, promptTokens });
+  } else {
+    const { finished, timing } = event;
+    const tokens = finished.ids.length - 1; // The first is the decoder's start token.
+    if (tokens > streamedTokens) events.tokensGenerated({ task, tokens: tokens - streamedTokens });
+    events.taskFinished({ task, tokens, reason: finished.reason, ...timing });
+  }
+  events.cacheUsed(event.usage);
 }
 
 function problem(taskIndex: number, { error }: Extract<PreparedTask, { error: unknown }>): Response {

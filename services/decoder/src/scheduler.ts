@@ -1,6 +1,6 @@
 import { type AnswerKind, type Grammar, type Hypothesis, type Manifest, newSearch } from "@florence/model";
 import type { DecodeBatch, PromptModel, Sequence } from "@florence/model/inference";
-import type { Job, JobEvent, JobTask } from "./job.ts";
+import type { Job, JobEvent, JobTask, PromptBatch, Usage } from "./job.ts";
 
 export interface SchedulerOptions {
   /** Prompts in one run of the prompt graph. */
@@ -53,9 +53,9 @@ export class Scheduler {
     this.#options = options;
   }
 
-  /** Sequences in the batch now. */
-  get running(): number {
-    return this.#running.size;
+  /** What the batch holds now: both return to zero when nothing runs. */
+  get usage(): Usage {
+    return { sequences: this.#running.size, kvBytes: this.#batch.bytes };
   }
 
   /** Generates all answers of a job; resolves after its last event. An abort takes its sequences out within one step. */
@@ -106,7 +106,7 @@ export class Scheduler {
       const { imageKey, features } = active.job;
       if (!images.has(imageKey)) images.set(imageKey, { index: images.size, features });
     }
-    const encoded = await this.#prompts.encode(
+    using encoded = await this.#prompts.encode(
       [...images.values()].map((image) => image.features),
       chosen.map(({ active, task }) => ({
         ids: taskOf(active, task).promptIds,
@@ -114,20 +114,17 @@ export class Scheduler {
       })),
     );
     const promptMs = performance.now() - began;
+    let batch: PromptBatch | undefined = { prompts: chosen.length, images: images.size, promptMs };
     for (const [i, { active, task }] of chosen.entries()) {
       if (active.signal.aborted) continue;
       const { options, constrain } = taskOf(active, task);
       const { vocabulary, grammarOf } = this.#options;
       const search = newSearch(this.#manifest.config, options, vocabulary, constrain && grammarOf(constrain));
       const sequence = this.#batch.join(search, options.numBeams, encoded, i);
-      this.#running.set(sequence, {
-        active,
-        task,
-        queueMs: began - active.arrived,
-        promptMs,
-        began: performance.now(),
-      });
-      active.emit({ kind: "started", task });
+      const queueMs = began - active.arrived;
+      this.#running.set(sequence, { active, task, queueMs, promptMs, began: performance.now() });
+      active.emit({ kind: "started", task, queueMs, batch, usage: this.usage });
+      batch = undefined;
     }
   }
 
@@ -167,7 +164,7 @@ export class Scheduler {
       if (advance.kind !== "done") continue;
       this.#running.delete(sequence);
       const timing = { queueMs, promptMs, decodeMs: performance.now() - began };
-      active.emit({ kind: "finished", task, finished: advance.finished, timing });
+      active.emit({ kind: "finished", task, finished: advance.finished, timing, usage: this.usage });
       if (--active.unfinished > 0) continue;
       this.#jobs.delete(active);
       active.resolve();

@@ -5,9 +5,10 @@ import { fileURLToPath } from "node:url";
 import { embeddingKey, encode, MemoryStore } from "@florence/embeddings";
 import { createClient, implement, startServer } from "@florence/grpc";
 import { type BuiltModel, findTask, prepareImage, prepareModel } from "@florence/model";
-import { VisionModel } from "@florence/model/inference";
+import { cpu, VisionModel } from "@florence/model/inference";
 import { Decoder, type GenerateResponse } from "@florence/proto/decoder";
 import { Encoder } from "@florence/proto/encoder";
+import { Health, HealthCheckResponse_ServingStatus as Status } from "@florence/proto/health";
 import { type Client, Fault, readConfig } from "@florence/service";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decoderConfig, type RunningDecoder, startDecoder } from "../src/decoder.ts";
@@ -34,7 +35,7 @@ let key: string;
 beforeAll(async () => {
   model = await prepareModel(join(root, "models/florence-2-drawn"), { cacheFolder: folder });
   const { manifest } = model;
-  await using vision = await VisionModel.load(model.folder, manifest, 2);
+  await using vision = await VisionModel.load(model.folder, manifest, cpu(2));
   const prepared = await prepareImage(readFileSync(join(root, "test/fixtures/drawn", image)), {
     autoOrient: false,
     size: manifest.config.preprocess.size,
@@ -58,8 +59,8 @@ async function start(env: Record<string, string> = {}, empty = false): Promise<S
   const config = readConfig({ FLORENCE_LOG_LEVEL: "fatal", FLORENCE_DRAIN_MS: "2000", ...env }, decoderConfig);
   const decoder = resources.use(await startDecoder(config, { model, store }));
   const client = resources.use(createClient(Decoder, decoder.address));
-  const held = resources.move();
-  return { decoder, client, [Symbol.asyncDispose]: () => held.disposeAsync() };
+  const running = resources.move();
+  return { decoder, client, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
 const request = (some: typeof tasks, options = {}) => ({
@@ -217,6 +218,19 @@ test("a call that runs out of time fails with deadline_exceeded and leaves nothi
     collect(started.client.generate(request(tasks, { numBeams: 3 }), { deadlineMs: 30 })),
   ).rejects.toMatchObject({ code: "deadline_exceeded" });
   await settled(started);
+});
+
+test("a watch of its health hears that it stops, and ends", async () => {
+  await using started = await start({ FLORENCE_DRAIN_MS: "60000" });
+  using health = createClient(Health, started.decoder.address);
+  const statuses: Status[] = [];
+  const watching = (async () => {
+    for await (const { status } of health.watch({ service: Decoder.typeName })) statuses.push(status);
+  })();
+  while (statuses.length === 0) await new Promise((resolve) => setTimeout(resolve, 2));
+  await started.decoder[Symbol.asyncDispose]();
+  await watching;
+  expect(statuses).toEqual([Status.SERVING, Status.NOT_SERVING]);
 });
 
 describe("an embedding that the store does not have", () => {

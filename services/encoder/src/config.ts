@@ -1,9 +1,11 @@
+import { natsConfig } from "@florence/embeddings/settings";
+import { modelConfig } from "@florence/model/settings";
 import { type Config, hostAndPort, integer, logLevels, oneOf, text } from "@florence/service";
 
 const MiB = 1024 * 1024;
 const GiB = 1024 * MiB;
 
-/** Every variable that the encoder reads. */
+/** The encoder's own variables. */
 export const encoderConfig = {
   host: text({
     variable: "FLORENCE_ENCODER_HOST",
@@ -115,5 +117,8 @@ export const encoderConfig = {
   }),
   logLevel: oneOf(logLevels, { help: "Least severe lines that are logged.", default: "info" }),
 };
+
+/** Every variable that an encoder's process reads. */
+export const encoderSpecs = { encoder: encoderConfig, model: modelConfig, nats: natsConfig };
 
 export type EncoderConfig = Config<typeof encoderConfig>;

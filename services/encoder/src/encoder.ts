@@ -1,12 +1,13 @@
-import { type EmbeddingStore, MemoryStore } from "@florence/embeddings";
+import { EmbeddingHolders, type EmbeddingStore, MemoryStore } from "@florence/embeddings";
 import type { Leases, RemoteAliases } from "@florence/embeddings/nats";
-import { Health, implement, messageBytesMaxDefault, startServer } from "@florence/grpc";
+import { createClient, Health, implement, messageBytesMaxDefault, startServer } from "@florence/grpc";
 import { type BuiltModel, encodingOf, imagesPerCall } from "@florence/model";
 import { createLogger } from "@florence/node";
 import { Encoder } from "@florence/proto/encoder";
-import { Admission, type Logger } from "@florence/service";
+import { Admission, countEvents, createEvents, type Listener, type Logger } from "@florence/service";
+import { advertisedAddress } from "./advertised-address.ts";
 import type { EncoderConfig } from "./config.ts";
-import { holderAddress } from "./holder.ts";
+import { encoderEvents, logEncoder } from "./events.ts";
 import { ImageEncoder } from "./image-encoder.ts";
 import { ImagePool } from "./image-pool.ts";
 import { encoderHandlers } from "./rpc.ts";
@@ -14,6 +15,7 @@ import { SharedEncoding } from "./shared-encoding.ts";
 import { VisionPool } from "./vision-pool.ts";
 
 export { type EncoderConfig, encoderConfig } from "./config.ts";
+export { encoderEvents } from "./events.ts";
 
 const MiB = 1024 * 1024;
 
@@ -22,6 +24,8 @@ export interface EncoderOptions {
   /** Where embeddings are kept; a MemoryStore of its own unless given. In one process the decoder shares it. */
   readonly store?: EmbeddingStore;
   readonly log?: Logger;
+  /** Hear what happens in the encoder; of the stores that are given only what their own events say. */
+  readonly listeners?: readonly Listener<typeof encoderEvents>[];
   /** With these, each image is encoded once in the cluster, and files that another encoder knows are not decoded. */
   readonly leases?: Leases;
   readonly remoteAliases?: RemoteAliases;
@@ -35,7 +39,10 @@ export interface RunningEncoder extends AsyncDisposable {
   readonly address: string;
 }
 
-/** Starts an encoder: loads the vision graph in worker threads and serves florence.v1.Encoder. */
+/**
+ * Starts an encoder: loads the vision graph in worker threads and serves florence.v1.Encoder. Throws when the graph cannot be loaded or
+ * run, or the address cannot be bound; what was started by then is stopped.
+ */
 export async function startEncoder(config: EncoderConfig, options: EncoderOptions): Promise<RunningEncoder> {
   const { model } = options;
   const { manifest } = model;
@@ -45,15 +52,22 @@ export async function startEncoder(config: EncoderConfig, options: EncoderOption
     for (const name of ["", Encoder.typeName]) health.set(name, serving);
   };
   await using resources = new AsyncDisposableStack();
-  const store =
-    options.store ?? resources.use(new MemoryStore({ bytesMax: config.storeBytesMax, ttlMs: config.storeTtlMs }));
-
   let pools: { images: ImagePool; vision: VisionPool } | undefined;
-  const onChange = () => setServing(pools?.images.ready === true && pools.vision.ready);
+  const tellHealth = () => setServing(pools?.images.ready === true && pools.vision.ready);
+  const { counts, listener } = countEvents(encoderEvents);
+  const events = createEvents(encoderEvents, [
+    listener,
+    logEncoder(log),
+    { workerReady: tellHealth, workerCrashed: tellHealth },
+    ...(options.listeners ?? []),
+  ]);
+  const { storeBytesMax: bytesMax, storeTtlMs: ttlMs } = config;
+  const store = options.store ?? resources.use(new MemoryStore({ bytesMax, ttlMs, events }));
+
   const images = resources.use(
     await ImagePool.start(
       { size: manifest.config.preprocess.size, pixelsMax: config.pixelsMax },
-      { count: config.imageWorkers, waitingMax: config.imagesMax, log, onChange },
+      { count: config.imageWorkers, waitingMax: config.imagesMax, events },
     ),
   );
   const vision = resources.use(
@@ -61,18 +75,21 @@ export async function startEncoder(config: EncoderConfig, options: EncoderOption
       count: config.workers,
       threads: config.threads,
       batchMax: imagesPerCall(manifest, config),
-      log,
-      onChange,
+      events,
       ...(options.visionWorker && { url: options.visionWorker }),
     }),
   );
   pools = { images, vision };
 
   const admission = new Admission({ running: config.imagesMax, waiting: config.queueMax });
-  let holder = "";
-  const shared = resources.use(new SharedEncoding({ store, leases: options.leases, holder: () => holder, log }));
+  const encoding = encodingOf(manifest);
+  const connect = (holder: string) => createClient(Encoder, holder);
+  const holders = resources.use(new EmbeddingHolders({ connect, dims: encoding.dims, events }));
+  let advertised = "";
+  const address = () => advertised;
+  const shared = resources.use(new SharedEncoding({ store, leases: options.leases, address, holders, events }));
   const encoder = new ImageEncoder({
-    encoding: encodingOf(manifest),
+    encoding,
     store,
     shared,
     remoteAliases: options.remoteAliases,
@@ -80,6 +97,7 @@ export async function startEncoder(config: EncoderConfig, options: EncoderOption
     vision,
     admission,
     aliasesMax: config.aliasesMax,
+    events,
   });
   const handlers = encoderHandlers({
     manifest,
@@ -87,8 +105,9 @@ export async function startEncoder(config: EncoderConfig, options: EncoderOption
     store,
     storeTtlMs: config.storeTtlMs,
     uploadBytesMax: config.uploadBytesMax,
-    holder: () => holder,
-    imagesEncoded: () => vision.imagesEncoded,
+    address,
+    imagesEncoded: () => counts.imageEncoded,
+    events,
   });
   const server = resources.use(
     await startServer({
@@ -98,20 +117,17 @@ export async function startEncoder(config: EncoderConfig, options: EncoderOption
       // One MiB over an image, so that one which is a little too large gets its own error.
       messageBytesMax: Math.max(messageBytesMaxDefault, config.uploadBytesMax + MiB),
       drainMs: config.drainMs,
-      onFailure: ({ method, peer, fault }) => {
-        if (fault.code === "internal") log.error({ method, peer, err: fault }, "call failed");
-        else log.debug({ method, peer, code: fault.code }, "call refused");
-      },
+      events,
     }),
   );
-  holder = holderAddress(server, config);
-  onChange();
+  advertised = advertisedAddress(server, config);
+  tellHealth();
   resources.defer(() => {
     pools = undefined;
     setServing(false);
     health[Symbol.dispose]();
   });
-  log.info({ address: server.address, holder, model: manifest.name, precision: manifest.precision }, "encoder serving");
+  events.serving({ address: server.address, advertised, model: manifest.name, precision: manifest.precision });
   const running = resources.move();
   return { address: server.address, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }

@@ -12,8 +12,9 @@ import {
 import type { RemoteAliases } from "@florence/embeddings/nats";
 import type { Encoding } from "@florence/model";
 import type { Admission } from "@florence/service";
+import type { EncoderEvents } from "./events.ts";
 import type { ImagePool } from "./image-pool.ts";
-import type { Limits, Obtained, SharedEncoding } from "./shared-encoding.ts";
+import type { CallEnd, Obtained, Outcome, SharedEncoding } from "./shared-encoding.ts";
 import type { VisionPool } from "./vision-pool.ts";
 
 /** What decides an embedding beside the file itself. */
@@ -22,12 +23,9 @@ export interface ImageOptions {
   readonly tenant: string;
 }
 
-/** How the embedding was come by: it was there, it was made for this call, or for another that this one joined. */
-export type CacheOutcome = Obtained["outcome"];
-
-/** An image whose embedding is in the store. */
-export interface EncodedImage extends Alias {
-  readonly outcome: CacheOutcome;
+/** An image file whose embedding is in the store. */
+export interface EncodedFile extends Alias {
+  readonly outcome: Outcome;
   /** Where a hit was found. */
   readonly tier?: Tier | undefined;
   /** Milliseconds of decoding and resizing, and of the model's run, that were spent for this call. */
@@ -46,6 +44,7 @@ export interface ImageEncoderParts {
   readonly admission: Admission;
   /** Files whose pixels' digest is remembered. */
   readonly aliasesMax: number;
+  readonly events: EncoderEvents;
 }
 
 /**
@@ -55,7 +54,7 @@ export interface ImageEncoderParts {
 export class ImageEncoder {
   readonly #parts: ImageEncoderParts;
   readonly #aliases: AliasMap;
-  readonly #files = new SingleFlight<EncodedImage>();
+  readonly #files = new SingleFlight<EncodedFile>();
   readonly #encodings = new SingleFlight<Obtained>();
 
   constructor(parts: ImageEncoderParts) {
@@ -64,10 +63,10 @@ export class ImageEncoder {
   }
 
   /** Resolves when the embedding is in the store. `file` must not change before. Throws what the parts throw. */
-  async encode(file: Uint8Array, options: ImageOptions, { signal, deadline }: Limits): Promise<EncodedImage> {
+  async encode(file: Uint8Array, options: ImageOptions, { signal, deadline }: CallEnd): Promise<EncodedFile> {
     // On this thread: 16 MiB take 10 ms, less than moving them to another and back would hold up either.
     const name = aliasName({ fileSha256: hash("sha256", file), ...options });
-    const known = await this.#held(this.#aliases.get(name), signal);
+    const known = await this.#lookUp(this.#aliases.get(name), signal);
     if (known) return known;
     const { value, joined } = await this.#files.run(
       name,
@@ -75,6 +74,7 @@ export class ImageEncoder {
       signal,
     );
     if (!joined) return value;
+    this.#parts.events.imageJoined({ by: "file" });
     return { ...value, outcome: value.outcome === "hit" ? "hit" : "coalesced", preprocessMs: 0, encodeMs: 0 };
   }
 
@@ -82,42 +82,48 @@ export class ImageEncoder {
     name: string,
     file: Uint8Array,
     options: ImageOptions,
-    { signal, deadline }: Limits,
-  ): Promise<EncodedImage> {
-    const { admission, images, remoteAliases } = this.#parts;
-    const known = await this.#held(await this.#remoteAlias(name, options), signal);
+    { signal, deadline }: CallEnd,
+  ): Promise<EncodedFile> {
+    const { admission, images, remoteAliases, events } = this.#parts;
+    const known = await this.#lookUp(await this.#remoteAlias(name, options), signal);
     if (known) return known;
+    const cameMs = performance.now();
     using _place = await admission.acquire(signal);
+    events.imageAdmitted({ waitedMs: performance.now() - cameMs });
     const { width, height, sha256, pixels, preprocessMs } = await images.prepare(
       file,
       options.ignoreOrientation,
       signal,
     );
+    events.imageDecoded({ width, height, preprocessMs });
     const key = this.#keyOf(sha256, options);
     const alias: Alias = { key, width, height };
     this.#aliases.set(name, alias);
     remoteAliases?.put(this.#remoteName(name), alias);
     const run = (shared: AbortSignal) => this.#run(key, pixels, { signal: shared, deadline });
     const { value, joined } = await this.#encodings.run(key, run, signal);
+    if (joined) events.imageJoined({ by: "pixels" });
     if (joined && value.outcome === "miss") return { ...alias, outcome: "coalesced", preprocessMs, encodeMs: 0 };
     return { ...alias, ...value, preprocessMs };
   }
 
   /** The store is asked inside the flight: whoever came after another flight had put the embedding finds it. */
-  #run(key: string, pixels: Uint8Array<ArrayBuffer>, limits: Limits): Promise<Obtained> {
+  #run(key: string, pixels: Uint8Array<ArrayBuffer>, end: CallEnd): Promise<Obtained> {
     const { encoding, store, vision, shared } = this.#parts;
     const encode = async (during: AbortSignal) => {
       const { data, encodeMs } = await vision.encode(pixels, during);
       await store.put(key, { dims: encoding.dims, data });
       return encodeMs;
     };
-    return shared.obtain(key, encode, limits);
+    return shared.obtain(key, encode, end);
   }
 
   /** What a known file decodes to, if its embedding is there. Finding it keeps it from being forgotten next. */
-  async #held(alias: Alias | undefined, signal: AbortSignal): Promise<EncodedImage | undefined> {
-    const found = alias && (await this.#parts.store.find(alias.key, signal));
-    return alias && found && { ...alias, outcome: "hit", tier: found.tier, preprocessMs: 0, encodeMs: 0 };
+  async #lookUp(alias: Alias | undefined, signal: AbortSignal): Promise<EncodedFile | undefined> {
+    if (alias === undefined) return undefined;
+    const found = await this.#parts.store.find(alias.key, signal);
+    this.#parts.events.imageLookedUp({ result: found ? "hit" : "miss", tier: found?.tier });
+    return found && { ...alias, outcome: "hit", tier: found.tier, preprocessMs: 0, encodeMs: 0 };
   }
 
   #keyOf(pixelsSha256: string, { tenant }: ImageOptions): string {

@@ -1,6 +1,5 @@
 import { Admission } from "@florence/service";
-import type { SupervisedWorker } from "@florence/worker";
-import { startWorkers, type WorkerOptions } from "@florence/worker";
+import { type SupervisedWorker, startWorkers, type WorkerOptions } from "@florence/worker";
 import type { ImageWorkerData, ImageWorkerMethods } from "./image-worker.ts";
 
 // One image is decoded on sharp's threads while the worker resizes the other.

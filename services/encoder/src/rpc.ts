@@ -8,7 +8,9 @@ import {
 import { describeModel, type Manifest } from "@florence/model";
 import { CacheResult, CacheTier, type Encoder } from "@florence/proto/encoder";
 import { Fault, type Handlers } from "@florence/service";
-import type { CacheOutcome, ImageEncoder } from "./image-encoder.ts";
+import type { EncoderEvents } from "./events.ts";
+import type { ImageEncoder } from "./image-encoder.ts";
+import type { Outcome } from "./shared-encoding.ts";
 
 export interface RpcParts {
   readonly manifest: Manifest;
@@ -19,14 +21,15 @@ export interface RpcParts {
   /** Largest image file. */
   readonly uploadBytesMax: number;
   /** Where decoders fetch embeddings from this encoder; known once the server listens. */
-  readonly holder: () => string;
+  readonly address: () => string;
   readonly imagesEncoded: () => number;
+  readonly events: EncoderEvents;
 }
 
 // A name, an address or a digest; anything longer is not an identity.
 const tenantCharactersMax = 256;
 
-const cacheResults: Record<CacheOutcome, CacheResult> = {
+const cacheResults: Record<Outcome, CacheResult> = {
   hit: CacheResult.HIT,
   miss: CacheResult.MISS,
   coalesced: CacheResult.COALESCED,
@@ -36,9 +39,9 @@ const cacheTiers: Record<Tier, CacheTier> = { memory: CacheTier.MEMORY, nats: Ca
 
 /** The handlers of florence.v1.Encoder. */
 export function encoderHandlers(parts: RpcParts): Handlers<typeof Encoder> {
-  const { manifest, encoder, store, uploadBytesMax } = parts;
+  const { manifest, encoder, store, uploadBytesMax, events } = parts;
   return {
-    encode: async ({ image, ignoreOrientation, tenant }, limits) => {
+    encode: async ({ image, ignoreOrientation, tenant }, end) => {
       const began = performance.now();
       if (image.length === 0) throw new Fault("image_missing", "The call holds no image.");
       if (image.length > uploadBytesMax) {
@@ -47,19 +50,21 @@ export function encoderHandlers(parts: RpcParts): Handlers<typeof Encoder> {
       if (tenant.length > tenantCharactersMax) {
         throw new Fault("body_invalid", `A tenant's name has at most ${tenantCharactersMax} characters.`);
       }
-      const encoded = await encoder.encode(image, { ignoreOrientation, tenant }, limits);
+      const encoded = await encoder.encode(image, { ignoreOrientation, tenant }, end);
       const { key, width, height, outcome, tier, preprocessMs, encodeMs } = encoded;
+      // What was neither is waiting: for a place, for a worker, or for the call that this one joined.
+      const queueMs = Math.max(0, performance.now() - began - preprocessMs - encodeMs);
+      events.imageAnswered({ outcome, tier, preprocessMs, queueMs, encodeMs });
       return {
         key,
         width,
         height,
         cacheResult: cacheResults[outcome],
         cacheTier: outcome === "hit" && tier ? cacheTiers[tier] : CacheTier.NONE,
-        holder: parts.holder(),
+        holder: parts.address(),
         expiresAtMs: BigInt(expiresAtMs(store, key, parts.storeTtlMs)),
         preprocessMs,
-        // What was neither is waiting: for a place, for a worker, or for the call that this one joined.
-        queueMs: Math.max(0, performance.now() - began - preprocessMs - encodeMs),
+        queueMs,
         encodeMs,
       };
     },

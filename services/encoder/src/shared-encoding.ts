@@ -1,15 +1,14 @@
-import { setTimeout as sleep } from "node:timers/promises";
-import type { Embedding, EmbeddingStore, Tier } from "@florence/embeddings";
+import type { Embedding, EmbeddingHolders, EmbeddingStore, Tier } from "@florence/embeddings";
 import { type Lease, type Leases, TieredStore, type Waited } from "@florence/embeddings/nats";
-import { createClient } from "@florence/grpc";
-import { Encoder } from "@florence/proto/encoder";
-import type { CallContext, Logger } from "@florence/service";
-import { fetchEmbedding } from "./fetch-embedding.ts";
+import { type CallContext, sleep } from "@florence/service";
+import type { EncoderEvents } from "./events.ts";
 
-/** How an embedding was come by. */
+/** How an embedding was come by: it was there; it was made for this call; or for another, which this one joined or waited for. */
+export type Outcome = "hit" | "miss" | "coalesced";
+
+/** An embedding that the store has. */
 export interface Obtained {
-  /** It was there; it was made here; or another process made it while this one waited. */
-  readonly outcome: "hit" | "miss" | "coalesced";
+  readonly outcome: Outcome;
   /** Where a hit was found. */
   readonly tier?: Tier | undefined;
   /** Milliseconds of the model's run for this call. */
@@ -20,13 +19,14 @@ export interface SharedEncodingParts {
   readonly store: EmbeddingStore;
   /** Without leases there is only this process. */
   readonly leases?: Leases | undefined;
-  /** This encoder's address for others; known once its server listens. */
-  readonly holder: () => string;
-  readonly log: Logger;
+  /** Where the others can fetch from this encoder, host:port; known once its server listens. */
+  readonly address: () => string;
+  readonly holders: EmbeddingHolders;
+  readonly events: EncoderEvents;
 }
 
-/** What limits a wait: the signal, and the deadline of the call that it is for, in Unix milliseconds. */
-export type Limits = Pick<CallContext, "signal" | "deadline">;
+/** When a call's work is of no more use: its signal, and its deadline in Unix milliseconds. */
+export type CallEnd = Pick<CallContext, "signal" | "deadline">;
 
 // Renewed while the work goes on; a holder that died blocks the others no longer than this.
 const leaseMs = 5_000;
@@ -58,21 +58,21 @@ export class SharedEncoding implements AsyncDisposable {
    * Resolves when the store has the embedding: found, made by `encode` (which puts it there and resolves to the run's
    * milliseconds), or waited for. Without NATS it is made here. Rejects with the signal's reason or what `encode` throws.
    */
-  async obtain(key: string, encode: (signal: AbortSignal) => Promise<number>, limits: Limits): Promise<Obtained> {
-    const { leases, holder, log } = this.#parts;
-    const { signal } = limits;
+  async obtain(key: string, encode: (signal: AbortSignal) => Promise<number>, end: CallEnd): Promise<Obtained> {
+    const { leases, address, events } = this.#parts;
+    const { signal } = end;
     const hit = await this.#find(key, "hit", signal);
     if (hit) return hit;
-    const untilMs = performance.now() + patienceMs(limits);
+    const untilMs = performance.now() + patienceMs(end);
     while (leases && performance.now() < untilMs) {
       signal.throwIfAborted();
-      const acquired = await leases.acquire(key, holder(), leaseMs);
+      const acquired = await leases.acquire(key, address(), leaseMs);
       if (acquired.outcome === "unavailable") break;
       if (acquired.outcome === "acquired") return this.#make(acquired.lease, encode, signal);
-      const { heldBy } = acquired;
-      const waited = await this.#wait(leases, { key, heldBy, budgetMs: untilMs - performance.now(), signal });
+      const { holder } = acquired;
+      const waited = await this.#wait(leases, { key, holder, budgetMs: untilMs - performance.now(), signal });
       if (waited.found) return waited.found;
-      log.debug({ key, heldBy, ended: waited.ended }, "another encoder did not finish an image");
+      events.encodingGivenUp({ key, holder, ended: waited.ended });
       if (waited.ended === "unavailable") break;
     }
     // Better to encode an image twice than to wait for what may not come.
@@ -121,7 +121,7 @@ export class SharedEncoding implements AsyncDisposable {
 
   #inBackground(work: Promise<void>): void {
     const watched = work
-      .catch((err: unknown) => this.#parts.log.error({ err }, "a lease was not given back"))
+      .catch((error: unknown) => this.#parts.events.leaseKept({ error }))
       .finally(() => this.#publishing.delete(watched));
     this.#publishing.add(watched);
   }
@@ -129,13 +129,13 @@ export class SharedEncoding implements AsyncDisposable {
   /** Until the embedding is in NATS or at the holder, or the holder is through with it in another way. */
   async #wait(
     leases: Leases,
-    wait: { key: string; heldBy: string; budgetMs: number; signal: AbortSignal },
+    wait: { key: string; holder: string; budgetMs: number; signal: AbortSignal },
   ): Promise<Waited<Obtained>> {
-    const { key, heldBy, budgetMs, signal } = wait;
-    using client = createClient(Encoder, heldBy);
+    const { key, holder, budgetMs, signal } = wait;
+    const untilMs = performance.now() + budgetMs;
     const fromHolder = async (): Promise<Obtained | undefined> => {
-      if (heldBy === this.#parts.holder()) return undefined; // An earlier life of this encoder.
-      const embedding = await fetchEmbedding(client, key, signal);
+      if (holder === this.#parts.address()) return undefined; // An earlier life of this encoder.
+      const embedding = await this.#parts.holders.fetch(holder, key, signal, untilMs - performance.now());
       if (embedding === undefined) return undefined;
       await this.#keep(key, embedding);
       return { outcome: "coalesced", encodeMs: 0 };
@@ -156,6 +156,6 @@ export class SharedEncoding implements AsyncDisposable {
   }
 }
 
-function patienceMs({ deadline }: Limits): number {
+function patienceMs({ deadline }: CallEnd): number {
   return deadline === undefined ? patienceMsDefault : (deadline - Date.now()) * patienceShare;
 }

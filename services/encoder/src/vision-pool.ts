@@ -1,8 +1,8 @@
 import { availableParallelism } from "node:os";
 import type { BuiltModel } from "@florence/model";
-import { Fault, toFault } from "@florence/service";
-import type { SupervisedWorker } from "@florence/worker";
-import { startWorkers, type WorkerOptions } from "@florence/worker";
+import { createEvents, Fault, toFault } from "@florence/service";
+import { type SupervisedWorker, startWorkers, workerEvents } from "@florence/worker";
+import type { EncoderEvents } from "./events.ts";
 import type { VisionWorkerData, VisionWorkerMethods } from "./vision-worker.ts";
 
 /** One image's features: [image_tokens, hidden], row-major. */
@@ -19,13 +19,16 @@ interface Waiting {
   readonly forgetSignal: () => void;
 }
 
-export interface VisionPoolOptions extends WorkerOptions {
+export interface VisionPoolOptions {
+  /** Worker threads. */
+  readonly count: number;
   /** Cores that one run may use; 0 shares all among the workers. */
   readonly threads: number;
   /** Images in one run. */
   readonly batchMax: number;
   /** The worker's file; one that serves the methods of vision-worker.ts. */
   readonly url?: URL;
+  readonly events: EncoderEvents;
 }
 
 /**
@@ -37,43 +40,37 @@ export class VisionPool implements AsyncDisposable {
   readonly #busy = new Set<SupervisedWorker<VisionWorkerMethods>>();
   readonly #batchMax: number;
   readonly #waiting: Waiting[] = [];
-  #imagesEncoded = 0;
+  readonly #events: EncoderEvents;
   #stopping = false;
 
-  private constructor(workers: readonly SupervisedWorker<VisionWorkerMethods>[], batchMax: number) {
+  private constructor(workers: readonly SupervisedWorker<VisionWorkerMethods>[], options: VisionPoolOptions) {
     this.#workers = workers;
-    this.#batchMax = batchMax;
+    this.#batchMax = options.batchMax;
+    this.#events = options.events;
   }
 
   /** Rejects when the graph cannot be loaded or run. */
   static async start(model: BuiltModel, options: VisionPoolOptions): Promise<VisionPool> {
-    const { threads, batchMax, url = new URL("./vision-worker.ts", import.meta.url), ...rest } = options;
-    const share = Math.max(1, Math.floor(availableParallelism() / options.count));
+    const { count, threads, events, url = new URL("./vision-worker.ts", import.meta.url) } = options;
+    const share = Math.max(1, Math.floor(availableParallelism() / count));
     const data: VisionWorkerData = { model, threads: threads || share };
     let pool: VisionPool | undefined;
-    const onChange = () => {
+    const dispatch = () => {
       if (pool) pool.#dispatch();
-      options.onChange();
     };
-    // One batch under way, and no other before it is back.
     const workers = await startWorkers<VisionWorkerMethods>(url, data, {
-      ...rest,
+      count,
       name: "vision",
-      pendingMax: 1,
-      onChange,
+      pendingMax: 1, // One batch under way, and no other before it is back.
+      events: createEvents(workerEvents, [{ workerReady: dispatch, workerCrashed: dispatch }, events]),
     });
-    pool = new VisionPool(workers, batchMax);
+    pool = new VisionPool(workers, options);
     return pool;
   }
 
   /** Whether any worker takes images. */
   get ready(): boolean {
     return this.#workers.some((worker) => worker.ready);
-  }
-
-  /** Images that went through the graph since the start. */
-  get imagesEncoded(): number {
-    return this.#imagesEncoded;
   }
 
   /**
@@ -92,6 +89,7 @@ export class VisionPool implements AsyncDisposable {
       const waiting: Waiting = { pixels, resolve, reject, forgetSignal };
       signal.addEventListener("abort", onAbort, { once: true });
       this.#waiting.push(waiting);
+      this.#events.imageQueued({ waiting: this.#waiting.length });
       this.#dispatch();
     });
   }
@@ -118,8 +116,9 @@ export class VisionPool implements AsyncDisposable {
       const pixels = batch.map((waiting) => waiting.pixels);
       const transfer = pixels.map(({ buffer }) => buffer);
       const { features, encodeMs } = await worker.call("encode", pixels, { transfer });
-      this.#imagesEncoded += batch.length;
+      this.#events.batchRun({ images: batch.length, encodeMs });
       for (const [index, waiting] of batch.entries()) {
+        this.#events.imageEncoded({});
         waiting.resolve({ data: features[index] as Float32Array<ArrayBuffer>, encodeMs });
       }
     } catch (error) {

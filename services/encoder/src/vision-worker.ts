@@ -1,5 +1,5 @@
 import { type BuiltModel, encodingOf } from "@florence/model";
-import { VisionModel } from "@florence/model/inference";
+import { cpu, VisionModel } from "@florence/model/inference";
 import { serveWorker, transferring } from "@florence/worker/server";
 
 /** What a vision worker starts with. */
@@ -13,7 +13,7 @@ export type VisionWorkerMethods = Awaited<ReturnType<typeof start>>["methods"];
 
 /** The vision graph, in a thread of its own: a run blocks the thread it is on. */
 async function start({ model: { folder, manifest }, threads }: VisionWorkerData) {
-  const vision = await VisionModel.load(folder, manifest, threads);
+  const vision = await VisionModel.load(folder, manifest, cpu(threads));
   const { pixelBytes, dims } = encodingOf(manifest);
   const numbers = dims[0] * dims[1];
   // A graph that cannot run is found now, and the first caller does not pay for the first run's allocations.

@@ -1,16 +1,13 @@
 import { readFileSync } from "node:fs";
 import type { RunningServer } from "@florence/grpc";
-import { ConfigError, describeConfig, readConfig } from "@florence/service";
+import { ConfigError, readConfig, settingsTable } from "@florence/service";
 import { expect, test } from "vitest";
-import { encoderConfig } from "../src/config.ts";
-import { holderAddress } from "../src/holder.ts";
+import { advertisedAddress } from "../src/advertised-address.ts";
+import { encoderConfig, encoderSpecs } from "../src/config.ts";
 
-test("the README's table names every variable with its default", () => {
+test("the README's table is every variable that an encoder's process reads", () => {
   const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
-  const cells = (line: string) => line.split(" | ").map((cell) => cell.replace(/^\| |\|$/g, "").trim());
-  const table = readme.split("\n").filter((line) => /^\| `[A-Z_]+`/.test(line));
-  const rows = describeConfig(encoderConfig).map((row) => [`\`${row.variable}\``, row.default, row.help]);
-  expect(table.map(cells)).toEqual(rows);
+  expect(readme).toContain(settingsTable(...Object.values(encoderSpecs)));
 });
 
 test("an advertised address must be host:port", () => {
@@ -22,11 +19,11 @@ test("an advertised address must be host:port", () => {
   }
 });
 
-test("the holder is what was advertised, else what others can reach", () => {
+test("others reach it where it was advertised, else what others can reach", () => {
   const server = { address: "127.0.0.1:50051", port: 50051 } as RunningServer;
-  expect(holderAddress(server, { host: "127.0.0.1", advertise: "me:1" })).toBe("me:1");
-  expect(holderAddress(server, { host: "127.0.0.1", advertise: undefined })).toBe("127.0.0.1:50051");
-  const everywhere = holderAddress(server, { host: "0.0.0.0", advertise: undefined });
+  expect(advertisedAddress(server, { host: "127.0.0.1", advertise: "me:1" })).toBe("me:1");
+  expect(advertisedAddress(server, { host: "127.0.0.1", advertise: undefined })).toBe("127.0.0.1:50051");
+  const everywhere = advertisedAddress(server, { host: "0.0.0.0", advertise: undefined });
   expect(everywhere).toMatch(/^\d+\.\d+\.\d+\.\d+:50051$/);
   expect(everywhere).not.toMatch(/^0\./);
 });

@@ -21,7 +21,7 @@ afterAll(() => resources.disposeAsync());
 async function featuresOf({ client }: Stack, image: Uint8Array) {
   const { key, width, height } = await client.encode({ image, ignoreOrientation: true });
   const decoded = decode((await client.getEmbedding({ key })).value);
-  if (!("embedding" in decoded)) throw new Error(`The value does not verify: ${decoded.problem}.`);
+  if (!("embedding" in decoded)) throw new Error(`The value does not verify: ${decoded.flaw}.`);
   return { width, height, ...decoded.embedding };
 }
 

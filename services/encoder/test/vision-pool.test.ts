@@ -1,5 +1,6 @@
-import { createLogger } from "@florence/node";
+import { countEvents, createEvents } from "@florence/service";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { encoderEvents } from "../src/events.ts";
 import { VisionPool, type VisionPoolOptions } from "../src/vision-pool.ts";
 import { buildModel } from "./stack.ts";
 
@@ -10,9 +11,12 @@ beforeAll(async () => {
 });
 afterAll(() => resources.disposeAsync());
 
-function startPool(options: Partial<VisionPoolOptions> = {}): Promise<VisionPool> {
-  const log = createLogger({ name: "test", level: "silent" });
-  return VisionPool.start(built.model, { count: 1, threads: 1, batchMax: 4, log, onChange: () => {}, ...options });
+/** A pool, and how many images it has said to have encoded. */
+async function startPool(options: Partial<VisionPoolOptions> = {}): Promise<VisionPool & { encoded(): number }> {
+  const { counts, listener } = countEvents(encoderEvents);
+  const events = createEvents(encoderEvents, [listener]);
+  const pool = await VisionPool.start(built.model, { count: 1, threads: 1, batchMax: 4, events, ...options });
+  return Object.assign(pool, { encoded: () => counts.imageEncoded });
 }
 
 /** [size, size, 3], another one for each seed. */
@@ -33,7 +37,7 @@ test("images that come while the worker is busy form bounded batches, and each g
   const runs = together.map(({ encodeMs }) => encodeMs);
   expect(new Set(runs).size).toBe(3);
   expect(new Set(runs.slice(1, 5)).size).toBe(1);
-  expect(pool.imagesEncoded).toBe(7);
+  expect(pool.encoded()).toBe(7);
   for (const [seed, { data }] of together.entries()) {
     const alone = await pool.encode(pixels(seed), never);
     expect(difference(alone.data, data)).toBeLessThan(2e-4);
@@ -50,14 +54,14 @@ test("an image that its caller has left is dropped from the queue, and no other"
   leaving.abort();
   expect(await left).toMatchObject({ code: "cancelled" });
   await Promise.all([running, waiting]);
-  expect(pool.imagesEncoded).toBe(2);
+  expect(pool.encoded()).toBe(2);
 });
 
 test("several workers share the images", async () => {
   await using pool = await startPool({ count: 2, batchMax: 1 });
   const features = await Promise.all([0, 1, 2, 3].map((seed) => pool.encode(pixels(seed), never)));
   expect(features).toHaveLength(4);
-  expect(pool.imagesEncoded).toBe(4);
+  expect(pool.encoded()).toBe(4);
 });
 
 test("disposal refuses what waits", async () => {

@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs";
-import { describeConfig, readConfig } from "@florence/service";
+import { readConfig, settingsTable } from "@florence/service";
 import { expect, test } from "vitest";
 import { gatewayConfig } from "../src/config.ts";
 import { defaultLimits } from "../src/limits.ts";
+import { retryPolicies } from "../src/peers/retry.ts";
 
 test("an empty environment gives the documented defaults and every default limit", () => {
   expect(readConfig({}, gatewayConfig)).toMatchObject({
@@ -13,10 +14,19 @@ test("an empty environment gives the documented defaults and every default limit
   });
 });
 
-test("the README's table names every variable with its default", () => {
+test("the README's table is every variable that a gateway's process reads", () => {
   const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
-  const cells = (line: string) => line.split(" | ").map((cell) => cell.replace(/^\| |\|$/g, "").trim());
-  const table = readme.split("\n").filter((line) => /^\| `[A-Z_]+`/.test(line));
-  const rows = describeConfig(gatewayConfig).map((row) => [`\`${row.variable}\``, row.default, row.help]);
-  expect(table.map(cells)).toEqual(rows);
+  expect(readme).toContain(settingsTable(gatewayConfig));
+});
+
+test("the README's table of second tries is the one that is obeyed", () => {
+  const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
+  for (const [name, { atOnceMax, pausesMs }] of Object.entries(retryPolicies)) {
+    const row = readme.split("\n").find((line) => line.toLowerCase().includes(`| ${name} `));
+    const numbers = [...(row ?? "").matchAll(/\d+/g)].map(Number);
+    const pauses = numbers.slice(2, -1);
+    expect(numbers.slice(0, 2)).toEqual([atOnceMax, pausesMs.length]);
+    expect(new Set(pauses)).toEqual(new Set(pausesMs));
+    expect(numbers.at(-1)).toBe(1 + atOnceMax + pausesMs.length);
+  }
 });

@@ -1,12 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { createClient } from "@florence/grpc";
-import { createLogger } from "@florence/node";
-import { Decoder } from "@florence/proto/decoder";
-import { Encoder } from "@florence/proto/encoder";
 import { Fault } from "@florence/service";
 import { describe, expect, test } from "vitest";
-import { balancedClients } from "../src/peers/clients.ts";
-import { Peers } from "../src/peers/peers.ts";
 import { type DecoderScript, digest, type Json, resultOf, startStack } from "./stack.ts";
 
 const tasks = [{ task: "caption" }, { task: "ocr" }];
@@ -83,22 +77,8 @@ describe("encoders", () => {
       throw new Fault("unavailable", "Crashed.");
     };
     await using stack = await startStack({ encoder: [{ encode }, { encode }] });
-    const log = createLogger({ name: "test", level: "silent" });
-    using encoders = new Peers({
-      list: stack.encoders.map(({ address }) => address).join(),
-      connect: (address) => createClient(Encoder, address),
-      log,
-    });
-    using decoders = new Peers({
-      list: stack.decoders.map(({ address }) => address).join(),
-      connect: (address) => createClient(Decoder, address),
-      log,
-    });
-    const { encoder } = balancedClients(encoders, decoders, log);
-    const calls = await Promise.allSettled(
-      Array.from({ length: 100 }, (_, i) => encoder.encode({ image: new Uint8Array([i]) })),
-    );
-    expect(calls.every(({ status }) => status === "rejected")).toBe(true);
+    const answers = await Promise.all(Array.from({ length: 100 }, (_, i) => ask(stack, new Uint8Array([i]))));
+    expect(answers.map(({ status }) => status)).toEqual(Array(100).fill(503));
     // A burst of 20 and one in five.
     expect(stack.encodes.length).toBeGreaterThan(100);
     expect(stack.encodes.length).toBeLessThanOrEqual(140);

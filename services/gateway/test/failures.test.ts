@@ -1,6 +1,6 @@
 import { Fault } from "@florence/service";
 import { expect, test } from "vitest";
-import { data, image, type Json, problemOf, resultOf, startStack } from "./stack.ts";
+import { data, digest, image, type Json, problemOf, resultOf, startStack } from "./stack.ts";
 
 const call = { image: { data }, tasks: [{ task: "caption" }, { task: "ocr" }] };
 const encoded = { key: "k", width: 10, height: 10, holder: "127.0.0.1:1", expiresAtMs: 0n };
@@ -212,6 +212,20 @@ test("the gateway is ready only while both services answer with the same checkpo
   expect(response.headers.get("retry-after")).toBe("1");
   expect((await problemOf(response)).detail).toBe("The decoder does not answer.");
   expect((await lonely.get("/healthz")).status).toBe(200);
+});
+
+test("the first call of all is answered though a service could not name its model a moment before", async () => {
+  let asked = 0;
+  await using stack = await startStack({
+    decoder: {
+      getDecoderModel: async () => {
+        if (asked++ === 0) throw new Fault("unavailable", "Starting.");
+        return { model: { name: "scripted", digest } };
+      },
+    },
+  });
+  expect((await stack.json(call)).status).toBe(200);
+  expect(asked).toBe(2);
 });
 
 test("a body over the limit is refused at its announced length, or where it crosses the limit", async () => {

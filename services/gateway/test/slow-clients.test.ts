@@ -109,7 +109,7 @@ test("a body that comes a byte at a time is what was sent, and holds no more tha
       taken += bytes;
     };
     const account = { take, [Symbol.dispose]() {} };
-    const read = await readBody(request, sent.length, account, new AbortController().signal);
+    const read = await readBody(request, sent.length, { account, signal: new AbortController().signal });
     expect(Buffer.compare(read, sent)).toBe(0);
     expect(taken).toBe(sent.length);
   }

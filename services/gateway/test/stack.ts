@@ -4,7 +4,7 @@ import { createLogger } from "@florence/node";
 import { Decoder, FinishReason, type GenerateRequest, RegionShape } from "@florence/proto/decoder";
 import { CacheResult, CacheTier, type EncodeRequest, Encoder } from "@florence/proto/encoder";
 import { type Handlers, readConfig } from "@florence/service";
-import { gatewayConfig, startGateway } from "../src/node/gateway.ts";
+import { type GatewayOptions, gatewayConfig, startGateway } from "../src/node/gateway.ts";
 
 export type EncoderScript = Partial<Handlers<typeof Encoder>>;
 export type DecoderScript = Partial<Handlers<typeof Decoder>>;
@@ -43,6 +43,7 @@ export interface StackScript {
     decoders: readonly RunningServer[],
   ) => Record<string, string>;
   readonly resolve?: (host: string) => Promise<string[]>;
+  readonly listeners?: GatewayOptions["listeners"];
 }
 
 const defaultEncoder: Handlers<typeof Encoder> = {
@@ -119,7 +120,12 @@ export async function startStack(script: StackScript = {}) {
     gatewayConfig,
   );
   const log = createLogger({ name: "test", level: "silent" });
-  const gateway = resources.use(await startGateway(config, log, script.resolve));
+  const gateway = resources.use(
+    await startGateway(config, log, {
+      ...(script.resolve && { resolve: script.resolve }),
+      ...(script.listeners && { listeners: script.listeners }),
+    }),
+  );
   const running = resources.move();
   const url = `http://127.0.0.1:${gateway.port}`;
   return {

@@ -8,7 +8,7 @@ import { certificate, privateKey } from "./tls.ts";
 
 const never = new AbortController().signal;
 const options = { redirectsMax: 3, timeoutMs: 5000, ca: certificate };
-const loopback = async () => [{ address: "127.0.0.1", family: 4 }];
+const loopback = async () => ["127.0.0.1"];
 let server: Server;
 let base: string;
 let requests: string[] = [];
@@ -113,10 +113,7 @@ test("no address of this machine or a private network is reached, by number, by 
   ]) {
     await expect(guarded(`https://${host}:${port}/`), host).rejects.toEqual(refusal("url_forbidden"));
   }
-  const mixed = async () => [
-    { address: "93.184.215.14", family: 4 },
-    { address: "10.0.0.1", family: 4 },
-  ];
+  const mixed = async () => ["93.184.215.14", "10.0.0.1"];
   await expect(guarded(`${base}/`, mixed)).rejects.toEqual(refusal("url_forbidden"));
   expect(requests).toEqual([]);
 

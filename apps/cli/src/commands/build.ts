@@ -1,24 +1,21 @@
-import { buildInto, openCheckpoint, precisions } from "@florence/model";
-import type { Command } from "commander";
+import { buildInto, openCheckpoint, type Precision, precisions } from "@florence/model";
+import { Progress } from "@florence/node";
+import { type Command, Option } from "commander";
 import { UsageError } from "../failure.ts";
-import { parsePrecision } from "../model.ts";
-import { Progress } from "../progress.ts";
 
-export function addBuild(program: Command): void {
-  program
-    .command("build")
-    .description("Write a checkpoint's graphs and weights into a folder that can be served")
+export function configureBuild(command: Command): void {
+  command
     .argument("<checkpoint>", "checkpoint folder in either layout")
     .requiredOption("--out <folder>", "new or empty folder")
-    .option("--precision <p>", precisions.join(", "), "fp32")
+    .addOption(new Option("--precision <p>", "how weights are stored and run").choices(precisions).default("fp32"))
     .option(
       "--keep <pattern>",
       "tensors, by their name in Hugging Face's layout, that stay float32: a regular expression",
     )
-    .action(async (folder: string, { out, precision, keep }: { out: string; precision: string; keep?: string }) => {
+    .action(async (folder: string, { out, precision, keep }: { out: string; precision: Precision; keep?: string }) => {
       const checkpoint = openCheckpoint(folder);
       const progress = new Progress(`Building ${checkpoint.name}`).update;
-      const manifest = await buildInto(out, checkpoint, parsePrecision(precision), { progress, keep: pattern(keep) });
+      const manifest = await buildInto(out, checkpoint, precision, { progress, keep: pattern(keep) });
       const bytes = Object.values(manifest.files).reduce((n, file) => n + file.bytes, 0);
       process.stdout.write(`${out}: ${manifest.name}, ${manifest.precision}, ${(bytes / 1e6).toFixed(1)} MB\n`);
       if (manifest.precision !== "fp32")

@@ -1,14 +1,13 @@
-import { clearCache, listCache } from "@florence/model";
+import { cacheFolder, clearCache, listCache } from "@florence/model";
 import type { Command } from "commander";
-import { cacheFolder, readSettings } from "../config.ts";
+import { readSettings } from "../config.ts";
 
-export function addCache(program: Command): void {
-  const cache = program.command("cache").description("Look after the builds of raw checkpoints");
+export function configureCache(cache: Command): void {
   cache
     .command("ls")
     .description("List the builds, least recently used first")
     .action(async () => {
-      const folder = cacheFolder(readSettings().cli.cache);
+      const folder = cacheFolder(readSettings().model);
       const entries = await listCache(folder);
       for (const { folder: build, bytes, usedAt } of entries) {
         process.stdout.write(
@@ -21,7 +20,7 @@ export function addCache(program: Command): void {
     .command("clear")
     .description("Remove every build")
     .action(async () => {
-      const folder = cacheFolder(readSettings().cli.cache);
+      const folder = cacheFolder(readSettings().model);
       process.stderr.write(`${((await clearCache(folder)) / 1e6).toFixed(1)} MB removed from ${folder}\n`);
     });
 }

@@ -1,7 +1,6 @@
-import { findOrGetNatsServer, startNatsServer } from "@florence/nats-server";
 import { run } from "@florence/node";
 import type { Command } from "commander";
-import { cacheFolder, readSettings } from "../config.ts";
+import { readSettings } from "../config.ts";
 import { UsageError } from "../failure.ts";
 import { type Member, startTopology } from "../topology.ts";
 
@@ -16,10 +15,8 @@ interface DevFlags {
 // More processes than this on one machine show nothing new.
 const processesMax = 16;
 
-export function addDev(program: Command): void {
-  program
-    .command("dev")
-    .description("Run the services as processes of their own on this machine, with NATS if asked for")
+export function configureDev(command: Command): void {
+  command
     .option("--gateways <n>", "how many gateways", "1")
     .option("--encoders <n>", "how many encoders", "1")
     .option("--decoders <n>", "how many decoders", "1")
@@ -29,7 +26,7 @@ export function addDev(program: Command): void {
 }
 
 async function dev(flags: DevFlags): Promise<void> {
-  const { cli, gateway } = readSettings(flags.model ? { FLORENCE_MODEL: flags.model } : {});
+  const { model, gateway } = readSettings(flags.model ? { FLORENCE_MODEL: flags.model } : {});
   const counts = {
     gateways: count("--gateways", flags.gateways),
     encoders: count("--encoders", flags.encoders),
@@ -42,8 +39,8 @@ async function dev(flags: DevFlags): Promise<void> {
       const topology = resources.use(
         await startTopology({
           ...counts,
-          model: cli.model,
-          cache: cacheFolder(cli.cache),
+          model: model.model,
+          cache: model.cache,
           nats,
           onLog: (name, text) => process.stderr.write(text.replace(/^(?=.)/gm, `${name}: `)),
         }),
@@ -65,6 +62,7 @@ async function dev(flags: DevFlags): Promise<void> {
 }
 
 async function ownNats() {
+  const { findOrGetNatsServer, startNatsServer } = await import("@florence/nats-server");
   const binary = await findOrGetNatsServer();
   if (typeof binary !== "string") throw new UsageError(`There is no nats-server to start: ${binary.missing}`);
   return startNatsServer({ binary });

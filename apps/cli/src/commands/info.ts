@@ -11,10 +11,8 @@ import {
 import type { Command } from "commander";
 import { percent } from "../model.ts";
 
-export function addInfo(program: Command): void {
-  program
-    .command("info")
-    .description("Describe a checkpoint or a built folder")
+export function configureInfo(command: Command): void {
+  command
     .argument("<folder>", "checkpoint in either layout, or built folder")
     .option("--json", "print JSON")
     .action((folder: string, { json }: { json?: boolean }) => {

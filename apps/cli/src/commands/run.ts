@@ -1,14 +1,15 @@
 import { readFileSync } from "node:fs";
 import { join, parse } from "node:path";
 import { ModelError } from "@florence/model";
-import type { Command } from "commander";
+import { precisions } from "@florence/model/settings";
+import { Progress } from "@florence/node";
+import { type Command, Option } from "commander";
 import { type Answer, annotate } from "../client.ts";
 import { readSettings } from "../config.ts";
 import { drawAnswer } from "../draw.ts";
 import { describe, UsageError } from "../failure.ts";
-import { checkVerified, loadModel, parsePrecision } from "../model.ts";
+import { loadModel } from "../model.ts";
 import { imageJson, imageText } from "../output.ts";
-import { Progress } from "../progress.ts";
 import { startStack } from "../stack.ts";
 import { parseTask, type TaskArgument } from "../task-argument.ts";
 
@@ -32,11 +33,9 @@ interface RunFlags {
 // Enough that a batch forms while images are read; more would only hold more images in memory.
 const imagesAtOnce = 4;
 
-export function addRun(program: Command): void {
+export function configureRun(command: Command): void {
   const collect = (value: string, before: string[]) => [...before, value];
-  program
-    .command("run")
-    .description("Answer tasks about images")
+  command
     .argument("<image...>", "image files: JPEG, PNG, WebP or GIF")
     .requiredOption(
       "-t, --task <task[=input]>",
@@ -51,7 +50,7 @@ export function addRun(program: Command): void {
     .option("--length-penalty <x>", "above 1 prefers longer answers, with several beams")
     .option("--no-repeat-ngram-size <n>", "no run of so many tokens twice; 0 allows any")
     .option("--constrain", "allow only well-formed answers")
-    .option("--precision <p>", "fp32, fp16, int8 or int4, for a raw checkpoint")
+    .addOption(new Option("--precision <p>", "for a raw checkpoint (FLORENCE_PRECISION)").choices(precisions))
     .option("--json", "print one JSON object per image and nothing else")
     .option("--draw <out.png>", "draw the regions on the image; of several images OUT may be a folder")
     .option("--no-auto-orient", "leave the EXIF orientation unapplied, as the reference does")
@@ -141,13 +140,10 @@ async function connect(flags: RunFlags): Promise<AsyncDisposable & { readonly ur
     FLORENCE_DEADLINE_MS: "3600000",
     ...(flags.model && { FLORENCE_MODEL: flags.model }),
     ...(flags.cache && { FLORENCE_CACHE: flags.cache }),
+    ...(flags.precision && { FLORENCE_PRECISION: flags.precision }),
+    ...(flags.allowUnverified && { FLORENCE_ALLOW_UNVERIFIED: "true" }),
   });
-  const model = await loadModel(
-    settings.cli.model,
-    settings.cli,
-    flags.precision ? parsePrecision(flags.precision) : undefined,
-  );
-  checkVerified(model, flags.allowUnverified ?? false);
+  const model = await loadModel(settings.model);
   const stack = await startStack("all", settings, model);
   return { url: stack.address, [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose]() };
 }

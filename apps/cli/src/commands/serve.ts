@@ -1,9 +1,10 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { run } from "@florence/node";
+import { precisions } from "@florence/model/settings";
+import { endGraceMs, run } from "@florence/node";
 import { type Command, Option } from "commander";
 import { quietUnlessAsked, readSettings } from "../config.ts";
-import { checkVerified, loadModel, parsePrecision } from "../model.ts";
+import { loadModel } from "../model.ts";
 import { type Role, roles, startStack } from "../stack.ts";
 
 interface ServeFlags {
@@ -19,53 +20,43 @@ interface ServeFlags {
   readonly allowUnverified?: boolean;
 }
 
-export function addServe(program: Command): void {
-  program
-    .command("serve")
-    .description("Serve a checkpoint over HTTP: the whole system in one process, or one of its services")
+export function configureServe(command: Command): void {
+  command
     .option("--port <n>", "port of the HTTP server (PORT, 8080), or of the service that --role names")
     .option("--host <address>", "address to listen on; containers need 0.0.0.0")
     .option("--model <folder>", "checkpoint or built folder (FLORENCE_MODEL)")
     .addOption(new Option("--role <role>", "what to run").choices(roles).default("all"))
-    .option("--precision <p>", "fp32, fp16, int8 or int4, for a raw checkpoint")
+    .addOption(new Option("--precision <p>", "for a raw checkpoint (FLORENCE_PRECISION)").choices(precisions))
     .option("--cache <folder>", "where raw checkpoints are built into (FLORENCE_CACHE)")
     .option("--nats <url>", "NATS that keeps embeddings for all processes (FLORENCE_NATS)")
     .option("--encoders <list>", "a gateway's encoders: host:port, several, or a DNS name (FLORENCE_ENCODER)")
     .option("--decoders <list>", "a gateway's decoders (FLORENCE_DECODER)")
-    .option("--allow-unverified", "serve a variant that failed its verification")
+    .option("--allow-unverified", "serve a variant that failed its verification (FLORENCE_ALLOW_UNVERIFIED)")
     .addHelpText("after", "\nEvery setting is also an environment variable: see the services' README files.")
     .action(serve);
 }
-
-// Past every service's own drain deadline, what still runs is ended by force.
-const forcedEndMs = 5_000;
 
 async function serve(flags: ServeFlags): Promise<void> {
   const settings = readSettings(overrides(flags));
   const { role } = flags;
   await run(
     async () => {
-      const model =
-        role === "gateway"
-          ? undefined
-          : await loadModel(
-              settings.cli.model,
-              settings.cli,
-              flags.precision ? parsePrecision(flags.precision) : undefined,
-            );
-      if (model) checkVerified(model, flags.allowUnverified ?? false);
+      const model = role === "gateway" ? undefined : await loadModel(settings.model);
       const stack = await startStack(role, settings, model);
       process.stdout.write(
-        role === "all" ? greeting(stack.address, settings.cli.model) : `florence ${role} listens on ${stack.address}\n`,
+        role === "all" && model
+          ? greeting(stack.address, model.manifest.name)
+          : `florence ${role} listens on ${stack.address}\n`,
       );
       return stack;
     },
-    { drainMs: settings.gateway.drainMs + forcedEndMs },
+    { drainMs: settings.gateway.drainMs + endGraceMs },
   );
 }
 
 /** The flags as the variables that they stand for. */
-function overrides({ port, host, model, role, cache, nats, encoders, decoders }: ServeFlags): Record<string, string> {
+function overrides(flags: ServeFlags): Record<string, string> {
+  const { port, host, model, role, precision, cache, nats, encoders, decoders, allowUnverified } = flags;
   const at = {
     all: ["PORT", "FLORENCE_HOST"],
     gateway: ["PORT", "FLORENCE_HOST"],
@@ -78,6 +69,8 @@ function overrides({ port, host, model, role, cache, nats, encoders, decoders }:
     ...(port !== undefined && { [at[0]]: port }),
     ...(host !== undefined && { [at[1]]: host }),
     ...(model !== undefined && { FLORENCE_MODEL: model }),
+    ...(precision !== undefined && { FLORENCE_PRECISION: precision }),
+    ...(allowUnverified && { FLORENCE_ALLOW_UNVERIFIED: "true" }),
     ...(cache !== undefined && { FLORENCE_CACHE: cache }),
     ...(nats !== undefined && { FLORENCE_NATS: nats }),
     ...(encoders !== undefined && { FLORENCE_ENCODER: encoders }),
@@ -91,7 +84,7 @@ function greeting(url: string, model: string): string {
   const image = existsSync(demo) ? demo : "image.png";
   const shown = url.replace("127.0.0.1", "localhost");
   return [
-    `Florence-2 (${model.split(/[\\/]/).at(-1)}) answers on ${shown}`,
+    `Florence-2 (${model}) answers on ${shown}`,
     "",
     `curl -s --data-binary @${quoted(image)} -H 'content-type: image/png' '${shown}/v1/annotate?task=object_detection'`,
     "",

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { availableParallelism } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
+  cacheFolder,
   imageTypeOf,
   type Manifest,
   prepareModel,
@@ -10,12 +10,13 @@ import {
   type Verification,
   writeManifest,
 } from "@florence/model";
-import { gate, verifyVariant } from "@florence/model/inference";
+import { cpu } from "@florence/model/inference";
+import { gate, readGoldens, type Sample, verifyVariant } from "@florence/model/verify";
+import { Progress } from "@florence/node";
 import type { Command } from "commander";
-import { cacheFolder, readSettings } from "../config.ts";
+import { readSettings } from "../config.ts";
 import { UsageError } from "../failure.ts";
-import { loadModel, percent } from "../model.ts";
-import { Progress } from "../progress.ts";
+import { percent } from "../model.ts";
 
 interface VerifyFlags {
   readonly checkpoint?: string;
@@ -24,12 +25,8 @@ interface VerifyFlags {
   readonly json?: boolean;
 }
 
-type Requests = { task: string; input?: string | undefined }[];
-
-export function addVerify(program: Command): void {
-  program
-    .command("verify")
-    .description("Compare a built variant with fp32 of its checkpoint, and keep the figures in its manifest")
+export function configureVerify(command: Command): void {
+  command
     .argument("<folder>", "built folder")
     .requiredOption("--checkpoint <folder>", "the checkpoint that it was built from")
     .option("--goldens <file>", "JSON with cases of image, task and input; the images lie beside it")
@@ -39,16 +36,16 @@ export function addVerify(program: Command): void {
 }
 
 async function verify(folder: string, flags: VerifyFlags): Promise<void> {
-  const { cli } = readSettings();
-  const variant = await prepareModel(folder, { cacheFolder: cacheFolder(cli.cache) });
-  const reference = await loadModel(flags.checkpoint as string, cli, "fp32");
+  const { model } = readSettings();
+  const builds = { cacheFolder: cacheFolder(model), cacheBytesMax: model.cacheBytesMax };
+  const variant = await prepareModel(folder, builds);
+  const progress = new Progress(`Building ${flags.checkpoint}`).update;
+  const reference = await prepareModel(flags.checkpoint as string, { ...builds, precision: "fp32", progress });
   if (reference.manifest.digest !== variant.manifest.digest)
     throw new UsageError(`${folder} was not built from ${flags.checkpoint}: the weights differ.`);
-  const { images, requests } = readImages(flags);
   const verification = await verifyVariant(variant, reference, {
-    images,
-    ...(requests && { requests }),
-    threads: availableParallelism(),
+    samples: readSamples(flags),
+    device: cpu(),
     progress: new Progress("Comparing").update,
   });
   await writeManifest(folder, { ...readManifest(folder), verification });
@@ -58,19 +55,8 @@ async function verify(folder: string, flags: VerifyFlags): Promise<void> {
   if (!verification.passed) process.exitCode = 1;
 }
 
-function readImages(flags: VerifyFlags): { images: Uint8Array[]; requests?: Requests[] } {
-  if (flags.goldens) {
-    const cases: { image: string; task: string; input: string | null }[] = JSON.parse(
-      readFileSync(flags.goldens, "utf8"),
-    ).cases;
-    const names = [...new Set(cases.map((c) => c.image))];
-    return {
-      images: names.map((name) => readFileSync(join(dirname(flags.goldens as string), name))),
-      requests: names.map((name) =>
-        cases.filter((c) => c.image === name).map(({ task, input }) => ({ task, input: input ?? undefined })),
-      ),
-    };
-  }
+function readSamples(flags: VerifyFlags): Sample[] {
+  if (flags.goldens) return readGoldens(flags.goldens);
   const folder = flags.images ?? fileURLToPath(new URL("../../../../models/demo", import.meta.url));
   const images = readdirSync(folder)
     .sort()
@@ -79,7 +65,7 @@ function readImages(flags: VerifyFlags): { images: Uint8Array[]; requests?: Requ
     .map((file) => readFileSync(file))
     .filter((bytes) => imageTypeOf(bytes) !== undefined);
   if (images.length === 0) throw new UsageError(`${folder} holds no images.`);
-  return { images };
+  return images.map((image) => ({ image }));
 }
 
 function table({ name, precision, files }: Manifest, v: Verification): string {

@@ -5,7 +5,8 @@ export interface BreakerOptions {
   probeAfterMs: number;
   /** Tries whether the other side works again; rejects while it does not. It must end by itself. */
   probe: () => Promise<void>;
-  /** Called each time it has closed. */
+  /** Called each time it has gone from closed to open, and each time it has closed. */
+  onOpen?: () => void;
   onClose?: () => void;
 }
 
@@ -17,7 +18,6 @@ export class Breaker implements Disposable {
   readonly #options: BreakerOptions;
   #closed = false;
   #failures = 0;
-  #opens = 0;
   // Counts openings: a probe that began before the latest one says nothing about it.
   #epoch = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -32,11 +32,6 @@ export class Breaker implements Disposable {
     return this.#closed;
   }
 
-  /** How often it went from closed to open. */
-  get opens(): number {
-    return this.#opens;
-  }
-
   success(): void {
     this.#failures = 0;
   }
@@ -48,10 +43,11 @@ export class Breaker implements Disposable {
 
   /** Opens it at once, as when the connection is known to be gone. */
   open(): void {
-    if (this.#closed) this.#opens++;
+    const closed = this.#closed;
     this.#closed = false;
     this.#epoch++;
     this.#schedule();
+    if (closed) this.#options.onOpen?.();
   }
 
   /** Probes without waiting for the time; resolves when the outcome is known. */

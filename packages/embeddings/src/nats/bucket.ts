@@ -1,4 +1,5 @@
 import { errors, headers, type Msg, type Payload } from "@nats-io/transport-node";
+import { type EmbeddingEvents, unheard } from "../events.ts";
 import { Breaker } from "./breaker.ts";
 import { NatsConfigError, type NatsLink } from "./connection.ts";
 import { type BucketSettings, ensureStream, streamOf } from "./stream.ts";
@@ -38,8 +39,8 @@ export interface PutOptions {
 }
 
 export interface BucketOptions {
-  /** Told, once for each, of problems that somebody must solve: a later try will not. */
-  onProblem?: ((problem: NatsConfigError) => void) | undefined;
+  /** Hears what happens; of a problem that somebody must solve, once. */
+  events?: EmbeddingEvents | undefined;
 }
 
 // One slow answer is chance; five in a row are a server in trouble, found within half a second of waiting.
@@ -60,7 +61,7 @@ export class NatsBucket implements Disposable {
   readonly settings: BucketSettings;
   readonly #link: NatsLink;
   readonly #breaker: Breaker;
-  readonly #onProblem: BucketOptions["onProblem"];
+  readonly #events: EmbeddingEvents;
   readonly #stopListening: () => void;
   readonly #availableListeners = new Set<() => void>();
   #problem: NatsConfigError | undefined;
@@ -86,11 +87,12 @@ export class NatsBucket implements Disposable {
   private constructor(link: NatsLink, settings: BucketSettings, options: BucketOptions) {
     this.settings = settings;
     this.#link = link;
-    this.#onProblem = options.onProblem;
+    this.#events = options.events ?? unheard;
     this.#breaker = new Breaker({
       failuresMax,
       probeAfterMs,
       probe: () => this.#ensure(),
+      onOpen: () => this.#events.breakerOpened({ bucket: settings.name }),
       onClose: () => {
         for (const listener of this.#availableListeners) listener();
       },
@@ -104,16 +106,6 @@ export class NatsBucket implements Disposable {
   /** Whether calls are worth making. */
   get available(): boolean {
     return this.#breaker.closed && this.#link.connection !== undefined;
-  }
-
-  /** How often the circuit breaker opened. */
-  get breakerOpens(): number {
-    return this.#breaker.opens;
-  }
-
-  /** Why the bucket cannot work, if somebody must do something about it. */
-  get problem(): string | undefined {
-    return this.#problem?.message;
   }
 
   /** Has `listener` called each time the bucket becomes available. */
@@ -184,6 +176,14 @@ export class NatsBucket implements Disposable {
     }
   }
 
+  /** Says why a read had no answer, which makes it a miss. Throws any error but NatsUnavailable. */
+  sayUnread(error: unknown): undefined {
+    if (!(error instanceof NatsUnavailable)) throw error;
+    const about = { bucket: this.settings.name };
+    if (error.kind === "timeout") this.#events.readTimedOut(about);
+    else this.#events.readUnavailable(about);
+  }
+
   [Symbol.dispose](): void {
     this.#stopListening();
     this.#availableListeners.clear();
@@ -245,7 +245,7 @@ export class NatsBucket implements Disposable {
       this.#problem = undefined;
     } catch (error) {
       if (error instanceof NatsConfigError) {
-        if (error.message !== this.#problem?.message) this.#onProblem?.(error);
+        if (error.message !== this.#problem?.message) this.#events.natsMisconfigured({ error });
         this.#problem = error;
       }
       throw error;

@@ -1,6 +1,6 @@
 import { constants, readFileSync } from "node:fs";
 import { access } from "node:fs/promises";
-import { setTimeout as sleep } from "node:timers/promises";
+import { sleep, within } from "@florence/service";
 import {
   type ConnectionOptions,
   connect,
@@ -8,6 +8,7 @@ import {
   errors,
   type NatsConnection,
 } from "@nats-io/transport-node";
+import { type EmbeddingEvents, unheard } from "../events.ts";
 
 /** How to reach NATS. */
 export interface NatsOptions {
@@ -22,13 +23,9 @@ export interface NatsOptions {
   credsFile?: string | undefined;
   /** PEM files; the system's authorities unless `caFile` is given. A `tls://` address alone turns TLS on. */
   tls?: { caFile?: string; certFile?: string; keyFile?: string } | undefined;
-  /** Told when the connection comes and goes. */
-  onStatus?: ((status: NatsStatus) => void) | undefined;
+  /** Hears when the connection comes and goes. */
+  events?: EmbeddingEvents | undefined;
 }
-
-export type NatsStatus =
-  | { readonly connected: true; readonly server: string; readonly version: string }
-  | { readonly connected: false; readonly reason: string };
 
 /** A setting that cannot work, in words for whoever set it. */
 export class NatsConfigError extends Error {
@@ -55,7 +52,7 @@ const closeMsMax = 500;
  */
 export async function connectNats(options: NatsOptions): Promise<NatsLink> {
   const settings = await connectionOptions(options);
-  const link = new NatsLink(settings, options.onStatus);
+  const link = new NatsLink(settings, options.events ?? unheard);
   const problem = await link.firstAttempt;
   if (problem instanceof NatsConfigError) {
     await link[Symbol.asyncDispose]();
@@ -69,17 +66,16 @@ export class NatsLink implements AsyncDisposable {
   /** Settles after the first try to connect, with what went wrong. */
   readonly firstAttempt: Promise<Error | undefined>;
   readonly #settings: ConnectionOptions;
-  readonly #onStatus: NatsOptions["onStatus"];
+  readonly #events: EmbeddingEvents;
   readonly #listeners = new Set<(connected: boolean) => void>();
   readonly #closing = new AbortController();
   #client: NatsConnection | undefined;
   #connected = false;
-  #connects = 0;
 
   /** Made by connectNats. */
-  constructor(settings: ConnectionOptions, onStatus: NatsOptions["onStatus"]) {
+  constructor(settings: ConnectionOptions, events: EmbeddingEvents) {
     this.#settings = settings;
-    this.#onStatus = onStatus;
+    this.#events = events;
     const first = Promise.withResolvers<Error | undefined>();
     this.firstAttempt = first.promise;
     void this.#run(first.resolve);
@@ -88,11 +84,6 @@ export class NatsLink implements AsyncDisposable {
   /** The connection while it stands. */
   get connection(): NatsConnection | undefined {
     return this.#connected ? this.#client : undefined;
-  }
-
-  /** How often a connection was made. */
-  get connects(): number {
-    return this.#connects;
   }
 
   /** Has `listener` called when the connection comes or goes, until the returned function is called. */
@@ -105,9 +96,7 @@ export class NatsLink implements AsyncDisposable {
     this.#closing.abort();
     const closed = this.#client?.close();
     this.#set(false, "closed");
-    const waiting = new AbortController();
-    await Promise.race([closed, sleep(closeMsMax, undefined, { signal: waiting.signal }).catch(() => {})]);
-    waiting.abort();
+    if (closed) await within(closed, closeMsMax).catch(() => {});
   }
 
   // The client reconnects by itself once it was connected; this loop is for the time before, and if it gives up.
@@ -127,7 +116,7 @@ export class NatsLink implements AsyncDisposable {
         this.#set(false, problem.message);
         onFirst(problem);
       }
-      await sleep(waitMs, undefined, { signal }).catch(() => {});
+      await sleep(waitMs, signal).catch(() => {});
     }
   }
 
@@ -144,13 +133,12 @@ export class NatsLink implements AsyncDisposable {
     const changed = connected !== this.#connected;
     this.#connected = connected;
     if (this.#closing.signal.aborted && !changed) return;
-    if (connected) this.#connects++;
-    const info = this.#client?.info;
-    this.#onStatus?.(
-      connected
-        ? { connected, server: this.#client?.getServer() ?? "", version: info?.version ?? "" }
-        : { connected, reason },
-    );
+    if (connected) {
+      const { version = "" } = this.#client?.info ?? {};
+      this.#events.natsConnected({ server: this.#client?.getServer() ?? "", version });
+    } else {
+      this.#events.natsDisconnected({ reason });
+    }
     if (changed) for (const listener of this.#listeners) listener(connected);
   }
 }

@@ -1,3 +1,4 @@
+import type { EmbeddingEvents } from "../events.ts";
 import type { NatsBucket } from "./bucket.ts";
 import { NatsRefusal, NatsUnavailable } from "./bucket.ts";
 
@@ -20,6 +21,16 @@ const renewalsPerTtl = 3;
 // Longer than any call's deadline: work that takes this long is stuck, and somebody else should do it.
 const heldMsMax = 120_000;
 
+/** What a Lease is made of. */
+interface LeaseParts {
+  readonly key: string;
+  readonly value: LeaseValue;
+  readonly revision: number;
+  readonly ttlMs: number;
+  readonly now: () => number;
+  readonly events: EmbeddingEvents;
+}
+
 /** The right to encode one image, renewed until it is released. Losing it does no harm but a second encoding. */
 export class Lease implements AsyncDisposable {
   readonly key: string;
@@ -27,6 +38,7 @@ export class Lease implements AsyncDisposable {
   readonly #value: LeaseValue;
   readonly #ttlMs: number;
   readonly #now: () => number;
+  readonly #events: EmbeddingEvents;
   readonly #timer: NodeJS.Timeout;
   readonly #giveUpAtMs: number;
   #revision: number;
@@ -35,22 +47,14 @@ export class Lease implements AsyncDisposable {
   #writing: Promise<unknown> = Promise.resolve();
 
   /** Made by Leases. */
-  constructor(
-    bucket: NatsBucket,
-    {
-      key,
-      value,
-      revision,
-      ttlMs,
-      now,
-    }: { key: string; value: LeaseValue; revision: number; ttlMs: number; now: () => number },
-  ) {
+  constructor(bucket: NatsBucket, { key, value, revision, ttlMs, now, events }: LeaseParts) {
     this.#bucket = bucket;
     this.key = key;
     this.#value = value;
     this.#revision = revision;
     this.#ttlMs = ttlMs;
     this.#now = now;
+    this.#events = events;
     this.#giveUpAtMs = performance.now() + heldMsMax;
     this.#timer = setInterval(() => void this.#renewInTime(), ttlMs / renewalsPerTtl);
     this.#timer.unref();
@@ -71,8 +75,10 @@ export class Lease implements AsyncDisposable {
   /** Gives it back, which wakes those who wait. Does not throw: what cannot be given back runs out. */
   async release(): Promise<void> {
     clearInterval(this.#timer);
-    if (!this.#lost) await this.#write("", true);
+    if (this.#lost) return;
+    const released = await this.#write("", true);
     this.#lost = true;
+    if (released) this.#events.leaseReleased({});
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -113,6 +119,7 @@ export class Lease implements AsyncDisposable {
 
   #lose(): void {
     this.#lost = true;
+    this.#events.leaseLost({});
     clearInterval(this.#timer);
   }
 }

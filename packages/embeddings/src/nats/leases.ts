@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { type EmbeddingEvents, unheard } from "../events.ts";
 import { type BucketOptions, NatsBucket, NatsRefusal, NatsUnavailable } from "./bucket.ts";
 import type { NatsLink } from "./connection.ts";
 import { Lease, type LeaseValue, parseLease } from "./lease.ts";
@@ -15,13 +16,13 @@ export interface LeasesOptions extends BucketOptions {
 /** What came of trying to take a lease. Without NATS it is "unavailable": do the work without one. */
 export type Acquired =
   | { readonly outcome: "acquired"; readonly lease: Lease }
-  | { readonly outcome: "held"; readonly heldBy: string; readonly expiresInMs: number }
+  | { readonly outcome: "held"; readonly holder: string; readonly expiresInMs: number }
   | { readonly outcome: "unavailable" };
 
-/** Why a wait ended, and who held the lease, if that was seen. */
+/** Why a wait ended, and the encoder that held the lease, if that was seen. */
 export interface Waited<T> {
   readonly ended: "appeared" | "released" | "expired" | "budget" | "unavailable";
-  readonly heldBy: string | undefined;
+  readonly holder: string | undefined;
   /** What appeared. */
   readonly found: T | undefined;
 }
@@ -31,19 +32,6 @@ export interface WaitOptions<T> {
   signal?: AbortSignal | undefined;
   /** Looks for what is being waited for. Asked now and then, since a holder may finish and die before it releases. */
   appeared?: (() => Promise<T | undefined>) | undefined;
-}
-
-/** What Leases have done since they were opened. */
-export interface LeasesCounters {
-  readonly acquired: number;
-  /** Among `acquired`: taken from a holder whose time had run out. */
-  readonly takenOver: number;
-  readonly held: number;
-  readonly unavailable: number;
-  readonly waits: number;
-  /** Waiting now. */
-  readonly waiting: number;
-  readonly breakerOpens: number;
 }
 
 const MiB = 1024 * 1024;
@@ -71,7 +59,8 @@ export class Leases implements Disposable {
   readonly #bucket: NatsBucket;
   readonly #acquireMsMax: number;
   readonly #now: () => number;
-  readonly #counts = { acquired: 0, takenOver: 0, held: 0, unavailable: 0, waits: 0, waiting: 0 };
+  readonly #events: EmbeddingEvents;
+  #waiting = 0;
 
   /** Opens the leases. Without a server they come up in the background; rejects with a NatsConfigError. */
   static async open(link: NatsLink, options: LeasesOptions = {}): Promise<Leases> {
@@ -86,38 +75,44 @@ export class Leases implements Disposable {
     return new Leases(await NatsBucket.open(link, settings, options), options);
   }
 
-  private constructor(bucket: NatsBucket, { acquireMsMax, now }: LeasesOptions) {
+  private constructor(bucket: NatsBucket, { acquireMsMax, now, events }: LeasesOptions) {
     this.#bucket = bucket;
     this.#acquireMsMax = acquireMsMax ?? acquireMsMaxDefault;
     this.#now = now ?? Date.now;
+    this.#events = events ?? unheard;
   }
 
-  get counters(): LeasesCounters {
-    return { ...this.#counts, breakerOpens: this.#bucket.breakerOpens };
+  /** Calls that wait for a lease now. */
+  get waiting(): number {
+    return this.#waiting;
   }
 
   /** Takes the lease, or says who holds it. `holder` is the address where the others can fetch the result. */
   async acquire(key: string, holder: string, ttlMs: number): Promise<Acquired> {
     const acquired = await this.#acquire(key, holder, ttlMs);
-    this.#counts[acquired.outcome]++;
+    if (acquired.outcome === "held") this.#events.leaseHeld({ holder: acquired.holder });
+    if (acquired.outcome === "unavailable") this.#events.leaseUnavailable({});
     return acquired;
   }
 
   /** Waits until the lease ends, something appears, or the budget is used up. Rejects with the signal's reason. */
   async waitFor<T = never>(key: string, { budgetMs, signal, appeared }: WaitOptions<T>): Promise<Waited<T>> {
-    this.#counts.waits++;
-    this.#counts.waiting++;
-    const untilMs = performance.now() + budgetMs;
+    this.#waiting++;
+    const beganMs = performance.now();
+    const untilMs = beganMs + budgetMs;
     const alarm = new Alarm(signal);
     // Before the first look, so that no release falls between the two.
     const stopWatching = this.#bucket.watch(key, () => alarm.ring());
-    let heldBy: string | undefined;
-    const end = (ended: Waited<T>["ended"], found?: T): Waited<T> => ({ ended, heldBy, found });
+    let holder: string | undefined;
+    const end = (ended: Waited<T>["ended"], found?: T): Waited<T> => {
+      this.#events.leaseAwaited({ ended, waitedMs: performance.now() - beganMs });
+      return { ended, holder, found };
+    };
     try {
       while (true) {
         signal?.throwIfAborted();
         const seen = await this.#look(key);
-        heldBy = seen.value?.holder ?? heldBy;
+        holder = seen.value?.holder ?? holder;
         const found = await appeared?.();
         if (found !== undefined) return end("appeared", found);
         if (seen.state !== "held" && seen.state !== "slow") return end(seen.state);
@@ -128,7 +123,7 @@ export class Leases implements Disposable {
     } finally {
       stopWatching();
       alarm[Symbol.dispose]();
-      this.#counts.waiting--;
+      this.#waiting--;
     }
   }
 
@@ -148,17 +143,15 @@ export class Leases implements Disposable {
         const options = { timeoutMs: left(), expectedRevision };
         const revision = await this.#bucket.put(key, JSON.stringify(value), options);
         if (revision !== undefined) {
-          if (expired) this.#counts.takenOver++;
-          return {
-            outcome: "acquired",
-            lease: new Lease(this.#bucket, { key, value, revision, ttlMs, now: this.#now }),
-          };
+          this.#events.leaseAcquired({ takenOver: expired });
+          const taken = { key, value, revision, ttlMs, now: this.#now, events: this.#events };
+          return { outcome: "acquired", lease: new Lease(this.#bucket, taken) };
         }
         const entry = await this.#bucket.get(key, left());
-        const held = entry && !entry.deleted ? parseLease(entry.value) : undefined;
-        const expiresInMs = held ? held.expiresAtMs - this.#now() : 0;
-        if (held && expiresInMs > 0) return { outcome: "held", heldBy: held.holder, expiresInMs };
-        expired = held !== undefined;
+        const seen = entry && !entry.deleted ? parseLease(entry.value) : undefined;
+        const expiresInMs = seen ? seen.expiresAtMs - this.#now() : 0;
+        if (seen && expiresInMs > 0) return { outcome: "held", holder: seen.holder, expiresInMs };
+        expired = seen !== undefined;
         expectedRevision = entry?.revision ?? 0;
       }
     } catch (error) {

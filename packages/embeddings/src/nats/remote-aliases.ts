@@ -1,10 +1,11 @@
 import { crc32 } from "node:zlib";
 import type { Alias } from "../alias.ts";
+import { type EmbeddingEvents, unheard } from "../events.ts";
 import { isEmbeddingKey } from "../key.ts";
-import { type BucketOptions, NatsBucket, NatsUnavailable } from "./bucket.ts";
+import { type BucketOptions, NatsBucket } from "./bucket.ts";
 import type { NatsLink } from "./connection.ts";
-import { writeTo } from "./store.ts";
-import { WriteBehind } from "./write-behind.ts";
+import { queueTo } from "./queue.ts";
+import type { WriteBehind } from "./write-behind.ts";
 
 export interface RemoteAliasesOptions extends BucketOptions {
   bucket?: string;
@@ -14,21 +15,6 @@ export interface RemoteAliasesOptions extends BucketOptions {
   replicas?: number;
   /** How long a read may take; past it the answer is a miss. */
   readMsMax?: number;
-}
-
-/** What RemoteAliases have done since they were opened. */
-export interface RemoteAliasesCounters {
-  readonly hits: number;
-  readonly misses: number;
-  /** Misses because NATS was slow or out of reach. Not among `misses`. */
-  readonly timeouts: number;
-  readonly unavailable: number;
-  /** Values that are no alias. Also among `misses`. */
-  readonly corrupt: number;
-  readonly written: number;
-  readonly dropped: number;
-  readonly failed: number;
-  readonly breakerOpens: number;
 }
 
 const MiB = 1024 * 1024;
@@ -50,7 +36,7 @@ export class RemoteAliases implements AsyncDisposable {
   readonly #bucket: NatsBucket;
   readonly #readMsMax: number;
   readonly #queue: WriteBehind;
-  readonly #counts = { hits: 0, misses: 0, timeouts: 0, unavailable: 0, corrupt: 0 };
+  readonly #events: EmbeddingEvents;
 
   /** Opens the bucket. Without a server it comes up in the background; rejects with a NatsConfigError. */
   static async open(link: NatsLink, options: RemoteAliasesOptions = {}): Promise<RemoteAliases> {
@@ -63,25 +49,18 @@ export class RemoteAliases implements AsyncDisposable {
       replicas: options.replicas ?? 1,
     } as const;
     const bucket = await NatsBucket.open(link, settings, options);
-    return new RemoteAliases(bucket, options.readMsMax ?? readMsMaxDefault);
+    return new RemoteAliases(bucket, options);
   }
 
-  private constructor(bucket: NatsBucket, readMsMax: number) {
+  private constructor(bucket: NatsBucket, { readMsMax, events = unheard }: RemoteAliasesOptions) {
     this.#bucket = bucket;
-    this.#readMsMax = readMsMax;
-    this.#queue = new WriteBehind({
-      write: (name, value) => writeTo(bucket, name, value),
-      ready: () => bucket.available,
+    this.#events = events;
+    this.#readMsMax = readMsMax ?? readMsMaxDefault;
+    this.#queue = queueTo(bucket, events, {
       bytesMax: queueEntriesMax * aliasBytesMax,
       entriesMax: queueEntriesMax,
       concurrency: writesMax,
     });
-    bucket.onAvailable(() => this.#queue.resume());
-  }
-
-  get counters(): RemoteAliasesCounters {
-    const { written, dropped, failed } = this.#queue.counters;
-    return { ...this.#counts, written, dropped, failed, breakerOpens: this.#bucket.breakerOpens };
   }
 
   /** The alias under a name that aliasName made, or undefined; never throws for what NATS does. */
@@ -89,13 +68,14 @@ export class RemoteAliases implements AsyncDisposable {
     try {
       const entry = await this.#bucket.get(name, this.#readMsMax);
       const alias = entry === undefined || entry.deleted ? undefined : parseAlias(entry.value);
-      if (entry && !entry.deleted && alias === undefined) this.#counts.corrupt++;
-      this.#counts[alias === undefined ? "misses" : "hits"]++;
+      if (entry && !entry.deleted && alias === undefined) {
+        this.#events.valueCorrupt({ bucket: this.#bucket.settings.name });
+      }
+      if (alias === undefined) this.#events.aliasMissed({});
+      else this.#events.aliasFound({});
       return alias;
     } catch (error) {
-      if (!(error instanceof NatsUnavailable)) throw error;
-      this.#counts[error.kind === "timeout" ? "timeouts" : "unavailable"]++;
-      return undefined;
+      return this.#bucket.sayUnread(error);
     }
   }
 

@@ -1,11 +1,13 @@
+import { Admission } from "@florence/service";
 import { decode, encode } from "../codec.ts";
 import type { Embedding } from "../embedding.ts";
+import { type EmbeddingEvents, unheard } from "../events.ts";
 import { embeddingKeyDtype } from "../key.ts";
 import type { EmbeddingStore, Found } from "../store.ts";
-import { type BucketEntry, type BucketOptions, NatsBucket, NatsRefusal, NatsUnavailable } from "./bucket.ts";
+import { type BucketEntry, type BucketOptions, NatsBucket, NatsUnavailable } from "./bucket.ts";
 import type { NatsLink } from "./connection.ts";
-import { ReadSlots } from "./read-slots.ts";
-import { WriteBehind, type WriteBehindOptions } from "./write-behind.ts";
+import { queueTo, writeMsMax } from "./queue.ts";
+import type { WriteBehind } from "./write-behind.ts";
 
 export interface NatsStoreOptions extends BucketOptions {
   /** Largest stored value: the codec's header and the tensor's bytes, of the checkpoint that is served. */
@@ -18,36 +20,15 @@ export interface NatsStoreOptions extends BucketOptions {
   replicas?: number;
   /** How long a read may take in all, waiting for others included; past it the answer is a miss. */
   readMsMax?: number;
-  /** Bytes and number of embeddings that wait to be written, and which go when there are more. */
-  queue?: { bytesMax?: number; entriesMax?: number; drop?: WriteBehindOptions["drop"] };
+  /** Bytes and number of embeddings that wait to be written; the oldest go when there are more. */
+  queue?: { bytesMax?: number; entriesMax?: number };
   /** How long disposal may go on writing what waits. */
   flushMsMax?: number;
 }
 
-/** What a NatsStore has done since it was opened, and what it holds back now. */
-export interface NatsStoreCounters {
-  readonly hits: number;
-  readonly misses: number;
-  /** Misses because NATS was slow, and because it was out of reach. Not among `misses`. */
-  readonly timeouts: number;
-  readonly unavailable: number;
-  /** Values that did not verify, and were deleted. Also among `misses`. */
-  readonly corrupt: number;
-  /** Embeddings given to `put`. */
-  readonly puts: number;
-  /** Embeddings that NATS has acknowledged. */
-  readonly written: number;
-  /** Not written: no room in the queue; refused or tried in vain; larger than a value may be or not encodable. */
-  readonly dropped: number;
-  readonly failed: number;
-  readonly rejected: number;
-  readonly breakerOpens: number;
-  readonly queuedEntries: number;
-  readonly queuedBytes: number;
-}
-
 const MiB = 1024 * 1024;
 const hourMs = 3_600_000;
+const tier = "nats";
 
 // A cached read takes milliseconds, an encoding hundreds: past this, computing may as well begin.
 const readMsMaxDefault = 100;
@@ -56,11 +37,8 @@ const readMsMaxDefault = 100;
 const readsMax = 8;
 const readsWaitingMax = 256;
 
-// Of the budget: a read that began with less left would move megabytes to be late anyway.
+// Of the time for a read: one that began with less left would move megabytes to be late anyway.
 const waitingShare = 0.5;
-
-// Off everybody's way, so patient: a value has megabytes, and a busy disk stalls for a second.
-const writeMsMax = 2_000;
 
 // Two keep the line busy while one is being acknowledged.
 const writesMax = 2;
@@ -77,9 +55,9 @@ export class NatsStore implements EmbeddingStore {
   readonly #bucket: NatsBucket;
   readonly #readMsMax: number;
   readonly #flushMsMax: number;
-  readonly #slots = new ReadSlots({ count: readsMax, waitingMax: readsWaitingMax });
+  readonly #places: Admission;
   readonly #queue: WriteBehind;
-  readonly #counts = { hits: 0, misses: 0, timeouts: 0, unavailable: 0, corrupt: 0, puts: 0, rejected: 0 };
+  readonly #events: EmbeddingEvents;
 
   /** Opens the store. Without a server it comes up in the background; rejects with a NatsConfigError. */
   static async open(link: NatsLink, options: NatsStoreOptions): Promise<NatsStore> {
@@ -94,35 +72,32 @@ export class NatsStore implements EmbeddingStore {
     return new NatsStore(await NatsBucket.open(link, settings, options), options);
   }
 
-  private constructor(bucket: NatsBucket, { queue, readMsMax, flushMsMax }: NatsStoreOptions) {
+  private constructor(bucket: NatsBucket, { queue, readMsMax, flushMsMax, events = unheard }: NatsStoreOptions) {
     this.#bucket = bucket;
     this.#readMsMax = readMsMax ?? readMsMaxDefault;
     this.#flushMsMax = flushMsMax ?? flushMsMaxDefault;
-    this.#queue = new WriteBehind({
-      write: (key, value) => writeTo(bucket, key, value),
-      ready: () => bucket.available,
+    this.#events = events;
+    this.#places = new Admission({
+      running: readsMax,
+      waiting: readsWaitingMax,
+      waitMsMax: this.#readMsMax * waitingShare,
+    });
+    this.#queue = queueTo(bucket, events, {
       bytesMax: queue?.bytesMax ?? queueBytesMaxDefault,
       entriesMax: queue?.entriesMax ?? queueEntriesMaxDefault,
       concurrency: writesMax,
-      drop: queue?.drop ?? "oldest",
     });
-    bucket.onAvailable(() => this.#queue.resume());
   }
 
-  get counters(): NatsStoreCounters {
-    const { written, dropped, failed, entries, bytes } = this.#queue.counters;
-    const { breakerOpens } = this.#bucket;
-    return { ...this.#counts, written, dropped, failed, breakerOpens, queuedEntries: entries, queuedBytes: bytes };
+  /** Embeddings that wait to be written, and their bytes. */
+  get queued(): { readonly entries: number; readonly bytes: number } {
+    const { entries, bytes } = this.#queue;
+    return { entries, bytes };
   }
 
   /** Whether NATS answers; for telling people, not for readiness. */
   get available(): boolean {
     return this.#bucket.available;
-  }
-
-  /** Why the store cannot work, if somebody must do something about it. */
-  get problem(): string | undefined {
-    return this.#bucket.problem;
   }
 
   async get(key: string, signal?: AbortSignal): Promise<Embedding | undefined> {
@@ -133,10 +108,10 @@ export class NatsStore implements EmbeddingStore {
     if (entry === undefined) return undefined;
     const decoded = decode(entry.value);
     if ("embedding" in decoded && decoded.dtype === dtype) {
-      this.#counts.hits++;
+      this.#events.embeddingFound({ tier });
       return decoded.embedding;
     }
-    this.#counts.corrupt++;
+    this.#events.valueCorrupt({ bucket: this.#bucket.settings.name });
     // Not waited for. If it fails, the embedding that is computed now replaces the value.
     void this.#bucket.deleteRevision(entry.revision, writeMsMax).catch(() => {});
     return this.#miss();
@@ -144,15 +119,18 @@ export class NatsStore implements EmbeddingStore {
 
   async find(key: string, signal?: AbortSignal): Promise<Found | undefined> {
     const embedding = await this.get(key, signal);
-    return embedding && { embedding, tier: "nats" };
+    return embedding && { embedding, tier };
   }
 
   /** Takes a copy to be written later; resolves at once. */
   async put(key: string, embedding: Embedding): Promise<void> {
-    this.#counts.puts++;
     const value = encodeFor(key, embedding);
-    if (value === undefined || value.byteLength > this.#bucket.settings.valueBytesMax) this.#counts.rejected++;
-    else this.#queue.put(key, value);
+    if (value === undefined || value.byteLength > this.#bucket.settings.valueBytesMax) {
+      this.#events.embeddingRejected({ tier });
+      return;
+    }
+    this.#events.embeddingStored({ tier, bytes: value.byteLength });
+    this.#queue.put(key, value);
   }
 
   async has(key: string, signal?: AbortSignal): Promise<boolean> {
@@ -167,31 +145,24 @@ export class NatsStore implements EmbeddingStore {
     this.#bucket[Symbol.dispose]();
   }
 
-  // What the key holds, if that can be had within the budget. Counts whatever is not found.
+  // What the key holds, if that can be had within the time for a read. Says so of whatever is not found.
   async #read(key: string): Promise<BucketEntry | undefined> {
     const untilMs = performance.now() + this.#readMsMax;
-    if (!this.#bucket.available) {
-      this.#counts.unavailable++;
-      return undefined;
-    }
-    if (!(await this.#slots.enter(this.#readMsMax * waitingShare))) {
-      this.#counts.timeouts++;
-      return undefined;
-    }
+    if (!this.#bucket.available) return this.#bucket.sayUnread(new NatsUnavailable("down"));
+    // Too many wait already, or this one has waited too long.
+    const place = await this.#places.acquire().catch(() => undefined);
+    if (place === undefined) return this.#bucket.sayUnread(new NatsUnavailable("timeout"));
+    using _place = place;
     try {
       const entry = await this.#bucket.get(key, untilMs - performance.now());
       return entry === undefined || entry.deleted ? this.#miss() : entry;
     } catch (error) {
-      if (!(error instanceof NatsUnavailable)) throw error;
-      this.#counts[error.kind === "timeout" ? "timeouts" : "unavailable"]++;
-      return undefined;
-    } finally {
-      this.#slots.leave();
+      return this.#bucket.sayUnread(error);
     }
   }
 
   #miss(): undefined {
-    this.#counts.misses++;
+    this.#events.embeddingMissed({ tier });
   }
 }
 
@@ -201,18 +172,6 @@ function encodeFor(key: string, embedding: Embedding): Uint8Array | undefined {
     return dtype && encode(embedding, dtype);
   } catch (error) {
     if (error instanceof RangeError) return undefined; // Not whole, or not finite as f16.
-    throw error;
-  }
-}
-
-/** Writes for a WriteBehind. */
-export async function writeTo(bucket: NatsBucket, key: string, value: Uint8Array) {
-  try {
-    await bucket.put(key, value, { timeoutMs: writeMsMax });
-    return "written" as const;
-  } catch (error) {
-    if (error instanceof NatsRefusal) return "refused" as const;
-    if (error instanceof NatsUnavailable) return "again" as const;
     throw error;
   }
 }

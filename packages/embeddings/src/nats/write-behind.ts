@@ -1,3 +1,5 @@
+import { within } from "@florence/service";
+
 /** What became of one write: "again" is for a store that is out of reach. */
 export type WriteOutcome = "written" | "refused" | "again";
 
@@ -12,18 +14,8 @@ export interface WriteBehindOptions {
   entriesMax: number;
   /** Writes under way at once. */
   concurrency: number;
-  /** Which value goes when there is no room. The newest image is likelier to be asked for again: default oldest. */
-  drop?: "oldest" | "newest";
-}
-
-export interface WriteBehindCounters {
-  readonly written: number;
-  /** Let go for lack of room or of time. */
-  readonly dropped: number;
-  /** Refused by the store, or tried too often. */
-  readonly failed: number;
-  readonly entries: number;
-  readonly bytes: number;
+  /** Told what became of each value: let go for lack of room or of time is "dropped"; refused or tried too often, "failed". */
+  onOutcome: (outcome: "written" | "dropped" | "failed") => void;
 }
 
 interface Item {
@@ -35,12 +27,14 @@ interface Item {
 // A write fails under way when the store goes; one that fails over and over is not worth holding up the others.
 const triesMax = 3;
 
-/** Writes values later than they were put, so that nobody waits for a store; bounded, so that a dead store costs nothing. */
+/**
+ * Writes values later than they were put, so that nobody waits for a store; bounded, so that a dead store costs nothing. Without room
+ * the oldest value goes: the newest image is likelier to be asked for again.
+ */
 export class WriteBehind {
   readonly #options: WriteBehindOptions;
   readonly #waiting = new Map<string, Item>();
   readonly #writing = new Set<Item>();
-  readonly #counts = { written: 0, dropped: 0, failed: 0 };
   #bytes = 0;
   #idle = Promise.withResolvers<void>();
   #closed = false;
@@ -50,8 +44,14 @@ export class WriteBehind {
     this.#idle.resolve();
   }
 
-  get counters(): WriteBehindCounters {
-    return { ...this.#counts, entries: this.#waiting.size + this.#writing.size, bytes: this.#bytes };
+  /** Values held now, those being written included. */
+  get entries(): number {
+    return this.#waiting.size + this.#writing.size;
+  }
+
+  /** Their bytes. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   /** Takes a value, which the caller does not change any more, in place of one that waits under the same key. */
@@ -59,10 +59,10 @@ export class WriteBehind {
     const replaced = this.#waiting.get(key);
     if (replaced) this.#forget(replaced);
     if (this.#closed || !this.#makeRoom(value.byteLength)) {
-      this.#counts.dropped++;
+      this.#options.onOutcome("dropped");
       return;
     }
-    if (this.#waiting.size + this.#writing.size === 0) this.#idle = Promise.withResolvers();
+    if (this.entries === 0) this.#idle = Promise.withResolvers();
     this.#enqueue({ key, value, tries: 0 });
     this.#pump();
   }
@@ -74,28 +74,26 @@ export class WriteBehind {
 
   /** Writes what is held within the time, lets go of the rest, and takes nothing more. */
   async close(withinMs: number): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, this.#options.ready() ? withinMs : 0); // A store that is gone is not waited for.
-    });
+    const ms = this.#options.ready() ? withinMs : 0; // A store that is gone is not waited for.
     this.#pump();
-    await Promise.race([this.#idle.promise, late]);
-    clearTimeout(timer);
+    await within(this.#idle.promise, ms).catch(() => {});
     this.#closed = true;
-    this.#counts.dropped += this.#waiting.size;
-    for (const item of [...this.#waiting.values()]) this.#forget(item);
+    for (const item of [...this.#waiting.values()]) this.#drop(item);
   }
 
   #makeRoom(bytes: number): boolean {
-    const { bytesMax, entriesMax, drop = "oldest" } = this.#options;
-    const full = () => this.#bytes + bytes > bytesMax || this.#waiting.size + this.#writing.size >= entriesMax;
-    while (full() && drop === "oldest") {
+    const { bytesMax, entriesMax } = this.#options;
+    while (this.#bytes + bytes > bytesMax || this.entries >= entriesMax) {
       const [oldest] = this.#waiting.values();
       if (oldest === undefined) return false; // All there is is being written.
-      this.#forget(oldest);
-      this.#counts.dropped++;
+      this.#drop(oldest);
     }
-    return !full();
+    return true;
+  }
+
+  #drop(item: Item): void {
+    this.#forget(item);
+    this.#options.onOutcome("dropped");
   }
 
   #enqueue(item: Item): void {
@@ -106,7 +104,7 @@ export class WriteBehind {
   #forget(item: Item): void {
     this.#waiting.delete(item.key);
     this.#bytes -= item.value.byteLength;
-    if (this.#waiting.size + this.#writing.size === 0) this.#idle.resolve();
+    if (this.entries === 0) this.#idle.resolve();
   }
 
   #pump(): void {
@@ -125,11 +123,12 @@ export class WriteBehind {
     const outcome = await this.#options.write(item.key, item.value);
     this.#writing.delete(item);
     this.#bytes -= item.value.byteLength;
-    if (outcome === "written") this.#counts.written++;
-    else if (outcome === "refused" || item.tries >= triesMax) this.#counts.failed++;
-    else if (this.#closed) this.#counts.dropped++;
+    const { onOutcome } = this.#options;
+    if (outcome === "written") onOutcome("written");
+    else if (outcome === "refused" || item.tries >= triesMax) onOutcome("failed");
+    else if (this.#closed) onOutcome("dropped");
     else if (!this.#waiting.has(item.key)) this.#enqueue(item);
-    if (this.#waiting.size + this.#writing.size === 0) this.#idle.resolve();
+    if (this.entries === 0) this.#idle.resolve();
     this.#pump();
   }
 }

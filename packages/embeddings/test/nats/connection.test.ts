@@ -3,8 +3,10 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describeWithNats, startServer, until } from "@florence/nats-server/testing";
+import { createEvents } from "@florence/service";
 import { expect, test } from "vitest";
-import { connectNats, NatsConfigError, type NatsOptions, type NatsStatus } from "../../src/nats/index.ts";
+import { embeddingEvents } from "../../src/index.ts";
+import { connectNats, NatsConfigError, type NatsOptions } from "../../src/nats/index.ts";
 import { newOperator } from "./creds.ts";
 import { embedding, newKey, openStore } from "./running.ts";
 
@@ -12,7 +14,7 @@ async function putAndGet(url: string, connection: Partial<NatsOptions>): Promise
   await using store = await openStore({ url }, { connection });
   const key = newKey();
   await store.put(key, embedding(1));
-  await until(() => store.counters.written === 1);
+  await until(() => store.counts.valueWritten === 1);
   expect(await store.get(key)).toEqual(embedding(1));
 }
 
@@ -55,15 +57,17 @@ describeWithNats("a connection to NATS", () => {
 
   test("the connection comes and goes with the server, and says so", async () => {
     await using server = await startServer();
-    const statuses: NatsStatus[] = [];
-    await using link = await connectNats({ servers: server.url, onStatus: (status) => void statuses.push(status) });
-    expect(statuses.at(-1)).toMatchObject({ connected: true, version: expect.stringMatching(/^2\./) });
+    const statuses: object[] = [];
+    const hear = (about: object) => void statuses.push(about);
+    const events = createEvents(embeddingEvents, [{ natsConnected: hear, natsDisconnected: hear }]);
+    await using link = await connectNats({ servers: server.url, events });
+    const connected = { server: expect.stringContaining("127.0.0.1"), version: expect.stringMatching(/^2\./) };
+    expect(statuses).toEqual([connected]);
     await server.kill();
     await until(() => link.connection === undefined);
     await server.restart({ keepData: true });
     await until(() => link.connection !== undefined);
-    expect(statuses.map(({ connected }) => connected)).toEqual([true, false, true]);
-    expect(link.connects).toBe(2);
+    expect(statuses).toEqual([connected, { reason: "disconnected" }, connected]);
   });
 
   test("several servers may be named, of which one is there", async () => {

@@ -1,8 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { NatsServer } from "@florence/nats-server";
 import { describeWithNats, startServer, until } from "@florence/nats-server/testing";
+import { createEvents } from "@florence/service";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { embeddingEvents } from "../../src/index.ts";
 import { connectNats, Leases, NatsBucket, type NatsLink } from "../../src/nats/index.ts";
+import { heard } from "../heard.ts";
 import { newKey } from "./running.ts";
 
 const minuteMs = 60_000;
@@ -18,7 +21,11 @@ describeWithNats("leases", () => {
     for (const link of links) await link[Symbol.asyncDispose]();
     await server?.[Symbol.asyncDispose]();
   });
-  const open = (index = 0, options = {}) => Leases.open(links[index] as NatsLink, { acquireMsMax: 2000, ...options });
+  const open = async (index = 0, options = {}) => {
+    const { events, counts } = heard();
+    const leases = await Leases.open(links[index] as NatsLink, { acquireMsMax: 2000, events, ...options });
+    return Object.assign(leases, { counts });
+  };
 
   test("of 64 who want one at the same time from four processes, one gets it, round after round", async () => {
     const processes = await Promise.all([0, 1, 2, 3].map((index) => open(index)));
@@ -33,12 +40,13 @@ describeWithNats("leases", () => {
       const [winner] = acquired;
       const index = outcomes.indexOf(winner);
       for (const one of outcomes) {
-        if (one !== winner) expect(one).toMatchObject({ outcome: "held", heldBy: `pod-${index}:1` });
+        if (one !== winner) expect(one).toMatchObject({ outcome: "held", holder: `pod-${index}:1` });
         if (one?.outcome === "held") expect(one.expiresInMs).toBeGreaterThan(minuteMs / 2);
       }
       if (winner?.outcome === "acquired") await winner.lease.release();
     }
-    expect(processes.map(({ counters }) => counters.acquired).reduce((sum, one) => sum + one)).toBe(5);
+    expect(processes.map(({ counts }) => counts.leaseAcquired).reduce((sum, one) => sum + one)).toBe(5);
+    expect(processes.map(({ counts }) => counts.leaseReleased).reduce((sum, one) => sum + one)).toBe(5);
     for (const one of processes) one[Symbol.dispose]();
   });
 
@@ -67,18 +75,20 @@ describeWithNats("leases", () => {
   test("a dead holder's lease is taken over by exactly one, once its time has run out", async () => {
     const clock = { ms: 1_000_000 };
     using dead = await open(0, { now: () => clock.ms });
-    using alive = await open(1, { now: () => clock.ms });
+    const takings: boolean[] = [];
+    const hear = { leaseAcquired: ({ takenOver }: { takenOver: boolean }) => void takings.push(takenOver) };
+    using alive = await open(1, { now: () => clock.ms, events: createEvents(embeddingEvents, [hear]) });
     // Time to live longer than the test, so that no renewal comes: as good as dead.
     expect(await dead.acquire("orphan", "dead:1", minuteMs)).toMatchObject({ outcome: "acquired" });
     clock.ms += minuteMs - 1;
-    expect(await alive.acquire("orphan", "alive:1", minuteMs)).toMatchObject({ outcome: "held", heldBy: "dead:1" });
-    expect(await alive.waitFor("orphan", { budgetMs: 20 })).toMatchObject({ ended: "budget", heldBy: "dead:1" });
+    expect(await alive.acquire("orphan", "alive:1", minuteMs)).toMatchObject({ outcome: "held", holder: "dead:1" });
+    expect(await alive.waitFor("orphan", { budgetMs: 20 })).toMatchObject({ ended: "budget", holder: "dead:1" });
     clock.ms += 1;
-    expect(await alive.waitFor("orphan", { budgetMs: minuteMs })).toMatchObject({ ended: "expired", heldBy: "dead:1" });
+    expect(await alive.waitFor("orphan", { budgetMs: minuteMs })).toMatchObject({ ended: "expired", holder: "dead:1" });
     const tries = Array.from({ length: 16 }, () => alive.acquire("orphan", "alive:1", minuteMs));
     const outcomes = await Promise.all(tries);
     expect(outcomes.filter(({ outcome }) => outcome === "acquired")).toHaveLength(1);
-    expect(alive.counters.takenOver).toBe(1);
+    expect(takings).toEqual([true]);
   });
 
   test("who lost a lease to another does not take it away by renewing or releasing", async () => {
@@ -92,8 +102,9 @@ describeWithNats("leases", () => {
       throw new Error("neither was in the other's way");
     expect(await first.lease.renew()).toBe(false);
     expect(first.lease.lost).toBe(true);
+    expect(slow.counts.leaseLost).toBe(1);
     await first.lease.release();
-    expect(await slow.acquire("contested", "slow:1", minuteMs)).toMatchObject({ outcome: "held", heldBy: "quick:1" });
+    expect(await slow.acquire("contested", "slow:1", minuteMs)).toMatchObject({ outcome: "held", holder: "quick:1" });
     expect(await second.lease.renew()).toBe(true);
     await second.lease.release();
     expect(await slow.acquire("contested", "slow:1", minuteMs)).toMatchObject({ outcome: "acquired" });
@@ -114,14 +125,15 @@ describeWithNats("leases", () => {
     using others = await open(1);
     const taken = await leases.acquire("awaited", "holder:9", minuteMs);
     const waits = Array.from({ length: 50 }, () => others.waitFor("awaited", { budgetMs: minuteMs }));
-    await until(() => others.counters.waiting === 50);
+    await until(() => others.waiting === 50);
     await sleep(50);
     if (taken.outcome === "acquired") await taken.lease.release();
-    for (const wait of await Promise.all(waits)) expect(wait).toMatchObject({ ended: "released", heldBy: "holder:9" });
-    expect(others.counters).toMatchObject({ waits: 50, waiting: 0 });
+    for (const wait of await Promise.all(waits)) expect(wait).toMatchObject({ ended: "released", holder: "holder:9" });
+    expect(others.counts.leaseAwaited).toBe(50);
+    expect(others.waiting).toBe(0);
     expect(await others.waitFor(newKey(), { budgetMs: minuteMs })).toMatchObject({
       ended: "released",
-      heldBy: undefined,
+      holder: undefined,
     });
   });
 
@@ -138,7 +150,7 @@ describeWithNats("leases", () => {
     const wait = leases.waitFor("appearing", { budgetMs: minuteMs, signal: controller.signal });
     setTimeout(() => controller.abort(new Error("left")), 20);
     await expect(wait).rejects.toThrow("left");
-    expect(leases.counters.waiting).toBe(0);
+    expect(leases.waiting).toBe(0);
   });
 
   test("what is no lease blocks nobody", async () => {
@@ -169,12 +181,12 @@ describeWithNats("leases without NATS", () => {
     await looked.promise;
     server.freeze();
     await until(async () => (await leases.acquire("frozen", "holder:1", minuteMs)).outcome === "unavailable");
-    expect(await waiting).toMatchObject({ ended: "unavailable", heldBy: "holder:1" });
+    expect(await waiting).toMatchObject({ ended: "unavailable", holder: "holder:1" });
     if (held.outcome === "acquired") await held.lease.release();
     await server.kill();
     expect(await leases.acquire("gone", "holder:1", minuteMs)).toEqual({ outcome: "unavailable" });
     await server.restart({ keepData: false });
     await until(async () => (await leases.acquire("back", "holder:1", minuteMs)).outcome !== "unavailable");
-    expect(await leases.acquire("back", "other:1", minuteMs)).toMatchObject({ outcome: "held", heldBy: "holder:1" });
+    expect(await leases.acquire("back", "other:1", minuteMs)).toMatchObject({ outcome: "held", holder: "holder:1" });
   });
 });

@@ -8,6 +8,7 @@ import {
   NatsStore,
   type NatsStoreOptions,
 } from "../../src/nats/index.ts";
+import { heard } from "../heard.ts";
 
 /** The value size of `embedding`, and room for many of them. */
 export const dims = [32, 64] as const;
@@ -21,25 +22,26 @@ export const bucketSettings: BucketSettings = {
   replicas: 1,
 };
 
+/** A store, and how often it has said what. */
+export type OpenedStore = NatsStore & { readonly counts: ReturnType<typeof heard>["counts"] };
+
 /** A store on a connection of its own, as another process has it; patient, unless a test is about its patience. */
 export async function openStore(
   server: Pick<NatsServer, "url">,
   options: Partial<NatsStoreOptions> & { connection?: Partial<NatsOptions> } = {},
-): Promise<NatsStore & AsyncDisposable> {
-  const link = await connectNats({ servers: server.url, ...options.connection });
-  try {
-    const { valueBytesMax, bytesMax } = bucketSettings;
-    const store = await NatsStore.open(link, { valueBytesMax, bytesMax, readMsMax: 5000, ...options });
-    const dispose = store[Symbol.asyncDispose].bind(store);
-    store[Symbol.asyncDispose] = async () => {
-      await dispose();
-      await link[Symbol.asyncDispose]();
-    };
-    return store;
-  } catch (error) {
-    await link[Symbol.asyncDispose]();
-    throw error;
-  }
+): Promise<OpenedStore> {
+  await using resources = new AsyncDisposableStack();
+  const { events, counts } = heard();
+  const link = resources.use(await connectNats({ servers: server.url, events, ...options.connection }));
+  const { valueBytesMax, bytesMax } = bucketSettings;
+  const store = await NatsStore.open(link, { valueBytesMax, bytesMax, readMsMax: 5000, events, ...options });
+  const dispose = store[Symbol.asyncDispose].bind(store);
+  const opened = resources.move();
+  store[Symbol.asyncDispose] = async () => {
+    await dispose();
+    await opened.disposeAsync();
+  };
+  return Object.assign(store, { counts });
 }
 
 /** A key that no other test uses. */

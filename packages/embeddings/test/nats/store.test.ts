@@ -3,6 +3,7 @@ import { describeWithNats, startServer, until } from "@florence/nats-server/test
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { headerBytes, MemoryStore } from "../../src/index.ts";
 import { connectNats, NatsBucket, NatsConfigError, RemoteAliases, TieredStore } from "../../src/nats/index.ts";
+import { heard } from "../heard.ts";
 import { bucketSettings, dims, embedding, newKey, openStore, valueBytes } from "./running.ts";
 
 describeWithNats("embeddings in NATS", () => {
@@ -19,14 +20,14 @@ describeWithNats("embeddings in NATS", () => {
     expect(await other.get(full)).toBeUndefined();
     await one.put(full, embedding(1));
     await one.put(half, embedding(0.5));
-    await until(() => one.counters.written === 2);
+    await until(() => one.counts.valueWritten === 2);
     expect(await other.get(full)).toEqual(embedding(1));
     expect(await other.has(full)).toBe(true);
     expect(await other.has(newKey())).toBe(false);
     const found = await other.find(half);
     expect(found?.tier).toBe("nats");
     expect(found?.embedding.data[5]).toBeCloseTo(0.5 + 5 / 4096, 3);
-    expect(other.counters).toMatchObject({ hits: 2, misses: 1, timeouts: 0, corrupt: 0 });
+    expect(other.counts).toMatchObject({ embeddingFound: 2, embeddingMissed: 1, readTimedOut: 0, valueCorrupt: 0 });
   });
 
   test("disposal writes what is still waiting", async () => {
@@ -45,18 +46,18 @@ describeWithNats("embeddings in NATS", () => {
     using bucket = await NatsBucket.open(link, bucketSettings);
     const key = newKey();
     await store.put(key, embedding(3));
-    await until(() => store.counters.written === 1);
+    await until(() => store.counts.valueWritten === 1);
     const good = Buffer.from((await bucket.get(key, 1000))?.value ?? []);
     const flipped = (at: number) => good.map((byte, index) => (index === at ? byte ^ 0x10 : byte));
     const bad = [flipped(0), flipped(9), flipped(headerBytes + 77), good.subarray(0, 100), Buffer.alloc(0)];
     for (const [index, value] of bad.entries()) {
       await bucket.put(key, value, { timeoutMs: 1000 });
       expect(await store.get(key)).toBeUndefined();
-      expect(store.counters.corrupt).toBe(index + 1);
+      expect(store.counts.valueCorrupt).toBe(index + 1);
       await until(async () => (await bucket.get(key, 1000)) === undefined);
     }
     await store.put(key, embedding(4));
-    await until(() => store.counters.written === 2);
+    await until(() => store.counts.valueWritten === 2);
     expect(await store.get(key)).toEqual(embedding(4));
     // A whole value of another precision is not this key's either.
     const half = newKey("f16");
@@ -71,7 +72,7 @@ describeWithNats("embeddings in NATS", () => {
     const key = newKey();
     await bucket.put(key, "", { timeoutMs: 1000, deletion: true });
     expect(await store.get(key)).toBeUndefined();
-    expect(store.counters).toMatchObject({ misses: 1, corrupt: 0 });
+    expect(store.counts).toMatchObject({ embeddingMissed: 1, valueCorrupt: 0 });
   });
 
   test("text that is no key reads nothing, whatever wildcards it holds", async () => {
@@ -81,7 +82,7 @@ describeWithNats("embeddings in NATS", () => {
       expect(await store.has(key)).toBe(false);
       await store.put(key, embedding(1));
     }
-    expect(store.counters).toMatchObject({ rejected: 7, hits: 0, written: 0 });
+    expect(store.counts).toMatchObject({ embeddingRejected: 7, embeddingFound: 0, valueWritten: 0 });
   });
 
   test("an embedding over the limit, or not finite as f16, is not put", async () => {
@@ -89,19 +90,21 @@ describeWithNats("embeddings in NATS", () => {
     await store.put(newKey(), { dims: [64, 64], data: new Float32Array(4096) });
     await store.put(newKey("f16"), { dims, data: new Float32Array(2048).fill(1e6) });
     await store.put(newKey(), { dims, data: new Float32Array(3) });
-    expect(store.counters).toMatchObject({ puts: 3, rejected: 3, queuedEntries: 0 });
+    expect(store.counts).toMatchObject({ embeddingStored: 0, embeddingRejected: 3 });
+    expect(store.queued.entries).toBe(0);
   });
 
   test("concurrent reads of one key are one request, which fills the memory", async () => {
     await using writer = await openStore(server);
     const key = newKey();
     await writer.put(key, embedding(7));
-    await until(() => writer.counters.written === 1);
+    await until(() => writer.counts.valueWritten === 1);
     const memory = new MemoryStore({ bytesMax: 1 << 20, ttlMs: 60_000 });
-    await using store = new TieredStore({ memory, remote: await openStore(server) });
+    const remote = await openStore(server);
+    await using store = new TieredStore({ memory, remote });
     const found = await Promise.all(Array.from({ length: 32 }, () => store.find(key)));
     for (const one of found) expect(one).toEqual({ embedding: embedding(7), tier: "nats" });
-    expect(store.remote.counters.hits).toBe(1);
+    expect(remote.counts.embeddingFound).toBe(1);
     expect(await store.find(key)).toMatchObject({ tier: "memory" });
     expect(store.expiresAtMs(key)).toBeGreaterThan(Date.now());
     expect(await store.find(newKey())).toBeUndefined();
@@ -109,17 +112,18 @@ describeWithNats("embeddings in NATS", () => {
 
   test("aliases of files are shared, and what is no alias is a miss", async () => {
     await using link = await connectNats({ servers: server.url });
-    await using one = await RemoteAliases.open(link, { readMsMax: 5000 });
-    await using other = await RemoteAliases.open(link, { readMsMax: 5000 });
+    const [ones, others] = [heard(), heard()];
+    await using one = await RemoteAliases.open(link, { readMsMax: 5000, events: ones.events });
+    await using other = await RemoteAliases.open(link, { readMsMax: 5000, events: others.events });
     const alias = { key: newKey(), width: 640, height: 480 };
     expect(await other.get("file.upright")).toBeUndefined();
     one.put("file.upright", alias);
-    await until(() => one.counters.written === 1);
+    await until(() => ones.counts.valueWritten === 1);
     expect(await other.get("file.upright")).toEqual(alias);
     one.put("odd", { ...alias, key: "*" });
-    await until(() => one.counters.written === 2);
+    await until(() => ones.counts.valueWritten === 2);
     expect(await other.get("odd")).toBeUndefined();
-    expect(other.counters).toMatchObject({ hits: 1, misses: 2, corrupt: 1 });
+    expect(others.counts).toMatchObject({ aliasFound: 1, aliasMissed: 2, valueCorrupt: 1 });
   });
 });
 
@@ -130,12 +134,12 @@ describeWithNats("a bucket's bounds", () => {
     const keys = Array.from({ length: 40 }, () => newKey());
     for (const [index, key] of keys.entries()) {
       await store.put(key, embedding(index));
-      await until(() => store.counters.written === index + 1);
+      await until(() => store.counts.valueWritten === index + 1);
       expect(await store.get(key)).toEqual(embedding(index));
     }
     expect(await store.get(keys[0] ?? "")).toBeUndefined();
     expect(await store.get(keys[38] ?? "")).toEqual(embedding(38));
-    expect(store.counters).toMatchObject({ failed: 0, dropped: 0 });
+    expect(store.counts).toMatchObject({ valueFailed: 0, valueDropped: 0 });
   });
 
   test("an embedding is gone after its time to live", async () => {
@@ -143,9 +147,9 @@ describeWithNats("a bucket's bounds", () => {
     await using store = await openStore(server, { ttlMs: 1000 });
     const key = newKey();
     await store.put(key, embedding(1));
-    await until(() => store.counters.written === 1);
+    await until(() => store.counts.valueWritten === 1);
     await until(async () => (await store.get(key)) === undefined);
-    expect(store.counters).toMatchObject({ timeouts: 0, unavailable: 0 });
+    expect(store.counts).toMatchObject({ readTimedOut: 0, readUnavailable: 0 });
   });
 
   test("a bucket made with other settings is brought to these, and keeps its values", async () => {

@@ -6,7 +6,6 @@ import { type Region, toRegion } from "./region.ts";
 import { chooseScanner, type RegionKind } from "./scanners.ts";
 
 export type { Region } from "./region.ts";
-export type { RegionKind } from "./scanners.ts";
 
 /** The text of a text answer, without <s>, </s> and the spaces around it. Other tokens stay. */
 export function parseText(raw: string): string {

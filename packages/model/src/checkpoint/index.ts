@@ -1,3 +1,3 @@
 export { type Checkpoint, openCheckpoint } from "./checkpoint.ts";
-export { type Layout, type ModelConfig, parseConfig } from "./config.ts";
+export { type ModelConfig, parseConfig } from "./config.ts";
 export { embeddingName, expectedTensors, nativeName, projectionName } from "./names.ts";

@@ -24,7 +24,7 @@ export interface PlacedWeights {
   readonly files: readonly string[];
 }
 
-export const weightsFileName = "weights.bin";
+const weightsFileName = "weights.bin";
 // The runtime maps external data page by page; a tensor that starts on a cache line is read with aligned loads.
 const alignment = 64;
 // A fused projection is quantised in its three parts, because the graphs use them apart.

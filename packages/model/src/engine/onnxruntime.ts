@@ -1,38 +1,47 @@
 import * as ort from "onnxruntime-node";
+import type { Engine, Tensor, Tensors } from "./engine.ts";
 
-export type Tensor = ort.Tensor;
-export type Tensors = Record<string, ort.Tensor>;
+/** ONNX Runtime's kernels for CPUs, through its own binding for Node. */
+export const onnxruntimeCpu: Engine = {
+  abilities: {
+    numbers: ["float32", "int32", "uint8"],
+    writesInPlace: true,
+    keepsTensors: false,
+    blocksThread: true,
+  },
+  async open(file, threads) {
+    const session = await ort.InferenceSession.create(file, {
+      executionProviders: ["cpu"],
+      intraOpNumThreads: threads,
+      interOpNumThreads: 1,
+      graphOptimizationLevel: "all",
+      // Encoder and decoder share the cores: a pool that spins after its work takes them from the other.
+      extra: { session: { "intra_op.allow_spinning": "0" } },
+    });
+    return {
+      run: async (inputs, outputs) => {
+        // The runtime's own tensors have the fields of ours, and our graphs give only numbers that ours may hold.
+        if (isNames(outputs)) return (await session.run(wrapped(inputs), outputs)) as unknown as Tensors;
+        // The binding writes into the memory that it was given, and then hands back a copy of it, which is of no use.
+        await session.run(wrapped(inputs), wrapped(outputs));
+        return outputs;
+      },
+      [Symbol.asyncDispose]: () => session.release(),
+    };
+  },
+};
 
-/** One loaded graph. `run` blocks the calling thread while the model runs: keep sessions in worker threads. */
-export interface Session extends AsyncDisposable {
-  /** Runs the graph; only the outputs named in `fetches` are returned. A tensor given there is written in place. */
-  run(feeds: Tensors, fetches: readonly string[] | Record<string, ort.Tensor | null>): Promise<Tensors>;
+function isNames(outputs: readonly string[] | Tensors): outputs is readonly string[] {
+  return Array.isArray(outputs);
 }
 
-/** Loads an ONNX file; `threads` is how many cores one run may use. */
-export async function openSession(file: string, threads: number): Promise<Session> {
-  const session = await ort.InferenceSession.create(file, {
-    executionProviders: ["cpu"],
-    intraOpNumThreads: threads,
-    interOpNumThreads: 1,
-    graphOptimizationLevel: "all",
-    // Encoder and decoder share the cores: a pool that spins after its work takes them from the other.
-    extra: { session: { "intra_op.allow_spinning": "0" } },
-  });
-  return {
-    run: (feeds, fetches) => session.run(feeds, fetches as ort.InferenceSession.FetchesType) as Promise<Tensors>,
-    [Symbol.asyncDispose]: () => session.release(),
-  };
+/** The runtime's view of tensors, over the same memory. */
+function wrapped(tensors: Tensors): Record<string, ort.Tensor> {
+  const out: Record<string, ort.Tensor> = {};
+  for (const [name, tensor] of Object.entries(tensors)) out[name] = wrap(tensor);
+  return out;
 }
 
-export const int64Tensor = (values: readonly number[], dims: readonly number[]): ort.Tensor =>
-  new ort.Tensor("int64", BigInt64Array.from(values, BigInt), dims);
-
-export const int32Tensor = (values: readonly number[], dims: readonly number[]): ort.Tensor =>
-  new ort.Tensor("int32", Int32Array.from(values), dims);
-
-export const float32Tensor = (data: Float32Array, dims: readonly number[]): ort.Tensor =>
-  new ort.Tensor("float32", data, dims);
-
-export const uint8Tensor = (data: Uint8Array, dims: readonly number[]): ort.Tensor =>
-  new ort.Tensor("uint8", data, dims);
+function wrap({ type, data, dims }: Tensor): ort.Tensor {
+  return new ort.Tensor(type, data as Float32Array, dims);
+}

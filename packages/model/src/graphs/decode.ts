@@ -9,6 +9,9 @@ const decoder = "model.language_model.decoder";
 /** Names of a decoder layer's self-attention cache. */
 export const selfNames = (layer: number) => ({ key: `past_key_${layer}`, value: `past_value_${layer}` });
 
+/** The output that holds a step's own keys and values. */
+export const appendedName = "appended";
+
 /**
  * Candidates that the graph returns for each row. The n-gram ban takes away a few and beam search with 5 beams needs 10;
  * when a step needs more, it is run again with `logits` fetched.
@@ -19,11 +22,11 @@ export const candidatesPerRow = 16;
  * The decode graph: one step of R sequences (hypotheses) of any age, over P encoded prompts.
  * The K hypotheses of one prompt stand on the query axis of cross-attention, so they read one copy of its keys and values.
  *
- * In: `ids` int64 [R], each row's last token; `positions` int64 [R], its index in its sequence, which is also how many positions of its
- * cache are filled; `group` int64 [P, K], the rows of each prompt, padded with any row; `ungroup` int64 [R], each row's place in the
- * flattened group; `cross_lengths` int64 [P], valid cross positions; past_key_l, past_value_l float32 [R, heads, T, head_dim];
+ * In: `ids` int32 [R], each row's last token; `positions` int32 [R], its index in its sequence, which is also how many positions of its
+ * cache are filled; `group` int32 [P, K], the rows of each prompt, padded with any row; `ungroup` int32 [R], each row's place in the
+ * flattened group; `cross_lengths` int32 [P], valid cross positions; past_key_l, past_value_l float32 [R, heads, T, head_dim];
  * cross_key_l, cross_value_l float32 [P, heads, S, head_dim]. What lies past a row's length is masked: any finite values will do.
- * Out: `top_ids` int64 and `top_logits` float32 [R, 16], best first; `log_sum` float32 [R], log of the sum of exp of all logits;
+ * Out: `top_ids` int32 and `top_logits` float32 [R, 16], best first; `log_sum` float32 [R], log of the sum of exp of all logits;
  * `forced_logits` float32 [R, 2], those of the forced first and last token; `logits` float32 [R, V]; `appended` float32
  * [R, layers, 2, hidden], this token's keys and values, which the caller writes into its cache.
  *
@@ -37,11 +40,11 @@ export function buildDecodeGraph(config: ModelConfig, weights: WeightSource): Ui
   const d = text.hidden;
   const heads = text.decoderHeads;
   const dim = d / heads;
-  const ids = graph.input("ids", "int64", ["R"]);
-  const positions = graph.input("positions", "int64", ["R"]);
-  const group = graph.input("group", "int64", ["P", "K"]);
-  const ungroup = graph.input("ungroup", "int64", ["R"]);
-  const crossLengths = graph.input("cross_lengths", "int64", ["P"]);
+  const ids = graph.input("ids", "int32", ["R"]);
+  const positions = graph.cast(graph.input("positions", "int32", ["R"]), "int64");
+  const group = graph.input("group", "int32", ["P", "K"]);
+  const ungroup = graph.input("ungroup", "int32", ["R"]);
+  const crossLengths = graph.cast(graph.input("cross_lengths", "int32", ["P"]), "int64");
 
   const token = layers.lookUp(weights.has(decoderEmbeddingName) ? decoderEmbeddingName : embeddingName, ids); // [R, d]
   const row = layers.add(positions, graph.int64s([2])); // BART's offset
@@ -87,7 +90,7 @@ export function buildDecodeGraph(config: ModelConfig, weights: WeightSource): Ui
     h = layers.addNorm(layers.feedForward(h, `${layer}.fc1`, `${layer}.fc2`), h, `${layer}.final_layer_norm`).norm;
   }
   const stacked = layers.reshape(graph.op("Concat", appended, { axis: 1 }), [-1, text.decoderLayers, 2, d]);
-  graph.output("appended", stacked, "float32", ["R", text.decoderLayers, 2, d]);
+  graph.output(appendedName, stacked, "float32", ["R", text.decoderLayers, 2, d]);
   writeHead(layers, config, h);
   return graph.finish();
 }
@@ -166,7 +169,7 @@ function writeHead(layers: Layers, config: ModelConfig, h: Value): void {
     { outputs: 2 },
   ) as [Value, Value];
   const forced = graph.int64s([forcedBos ?? config.text.bos, forcedEos ?? (config.text.eos[0] as number)]);
-  graph.output("top_ids", topIds, "int64", ["R", candidatesPerRow]);
+  graph.output("top_ids", graph.cast(topIds, "int32"), "int32", ["R", candidatesPerRow]);
   graph.output("top_logits", topLogits, "float32", ["R", candidatesPerRow]);
   graph.output("log_sum", graph.op("ReduceLogSumExp", [logits, graph.int64s([-1])], { keepdims: 0 }), "float32", ["R"]);
   graph.output("forced_logits", graph.op("Gather", [logits, forced], { axis: 1 }), "float32", ["R", 2]);

@@ -104,6 +104,11 @@ export class Graph {
     this.#node(type, inputs, outputs, attributes, domain);
   }
 
+  /** The same numbers in another type. */
+  cast(value: Value, type: ElementType): Value {
+    return this.op("Cast", [value], { to: elementTypes[type] });
+  }
+
   int64s(values: readonly number[]): Value {
     return this.#constant("int64", [values.length], new Uint8Array(BigInt64Array.from(values, BigInt).buffer));
   }

@@ -176,7 +176,7 @@ export class Layers {
     if (type === "float32") return value;
     let known = this.#widenedValues.get(value);
     if (!known) {
-      known = this.graph.op("Cast", [value], { to: 1 });
+      known = this.graph.cast(value, "float32");
       this.#widenedValues.set(value, known);
     }
     return known;

@@ -11,9 +11,9 @@ export const crossNames = (layer: number) => ({ key: `cross_key_${layer}`, value
 /**
  * The prompt graph: the text encoder over [image tokens, prompt], then every decoder layer's cross-attention keys and values.
  * Prompts of different length are padded on the right and masked; several may share one image.
- * In: `features` float32 [I, image_tokens, hidden]; `image_index` int64 [P], each prompt's row of features; `ids` int64 [P, L], padded
- * with any valid id; `lengths` int64 [P], prompt tokens without padding.
- * Out: `encoded` float32 [P, S, hidden], S = image_tokens + L; for each decoder layer `cross_key_l`, `cross_value_l` float32 [P, heads, S, head_dim].
+ * In: `features` float32 [I, image_tokens, hidden]; `image_index` int32 [P], each prompt's row of features; `ids` int32 [P, L], padded
+ * with any valid id; `lengths` int32 [P], prompt tokens without padding.
+ * Out: for each decoder layer `cross_key_l`, `cross_value_l` float32 [P, heads, S, head_dim], S = image_tokens + L.
  */
 export function buildPromptGraph(config: ModelConfig, weights: WeightSource): Uint8Array<ArrayBuffer> {
   const graph = new Graph("prompt");
@@ -21,9 +21,9 @@ export function buildPromptGraph(config: ModelConfig, weights: WeightSource): Ui
   const { text, imageTokens } = config;
   const d = text.hidden;
   const features = graph.input("features", "float32", ["I", imageTokens, d]);
-  const imageIndex = graph.input("image_index", "int64", ["P"]);
-  const ids = graph.input("ids", "int64", ["P", "L"]);
-  const lengths = graph.input("lengths", "int64", ["P"]);
+  const imageIndex = graph.input("image_index", "int32", ["P"]);
+  const ids = graph.input("ids", "int32", ["P", "L"]);
+  const lengths = graph.cast(graph.input("lengths", "int32", ["P"]), "int64");
 
   const image = graph.op("Gather", [features, imageIndex], { axis: 0 }); // [P, T, d]
   const prompt = layers.lookUp(embeddingName, ids); // [P, L, d]
@@ -40,7 +40,7 @@ export function buildPromptGraph(config: ModelConfig, weights: WeightSource): Ui
   ]); // [S, d]
   const columns = graph.op("Range", [graph.int64(0), graph.op("Squeeze", [total]), graph.int64(1)]); // [S]
   const used = graph.op("Unsqueeze", [layers.add(lengths, graph.int64s([imageTokens])), graph.int64s([1])]); // [P, 1]
-  const mask = graph.op("Cast", [graph.op("Less", [columns, used])], { to: 6 }); // [P, S], 1 = attended to
+  const mask = graph.cast(graph.op("Less", [columns, used]), "int32"); // [P, S], 1 = attended to
 
   let h = layers.reshape(layers.layerNorm(layers.add(merged, positions), `${encoder}.layernorm_embedding`), [-1, d]);
   const back = graph.op("Concat", [graph.int64s([-1]), total, graph.int64s([d])], { axis: 0 });
@@ -56,7 +56,6 @@ export function buildPromptGraph(config: ModelConfig, weights: WeightSource): Ui
     h = layers.addNorm(layers.linear(attended, `${layer}.self_attn.out_proj`), h, `${layer}.self_attn_layer_norm`).norm;
     h = layers.addNorm(layers.feedForward(h, `${layer}.fc1`, `${layer}.fc2`), h, `${layer}.final_layer_norm`).norm;
   }
-  graph.output("encoded", unflatten(h), "float32", ["P", "S", d]);
   const heads = text.decoderHeads;
   const dim = d / heads;
   const split = graph.op("Concat", [graph.int64s([-1]), total, graph.int64s([heads, dim])], { axis: 0 });

@@ -28,7 +28,7 @@ function normalise(layers: Layers, config: ModelConfig, pixels: Value): Value {
   const { mean, std, rescale } = config.preprocess;
   const scale = std.map((s) => rescale / s);
   const shift = std.map((s, c) => -(mean[c] as number) / s);
-  const nchw = layers.transpose(graph.op("Cast", [pixels], { to: 1 }), [0, 3, 1, 2]);
+  const nchw = layers.transpose(graph.cast(pixels, "float32"), [0, 3, 1, 2]);
   return layers.add(graph.op("Mul", [nchw, graph.floats(scale, [3, 1, 1])]), graph.floats(shift, [3, 1, 1]));
 }
 
@@ -188,7 +188,9 @@ function project(layers: Layers, config: ModelConfig, input: Value): Value {
   ]);
   const frame = layers.rows(`${projector}.visual_temporal_embed.pos_idx_to_embed`, 0, 1);
   const x = layers.add(layers.add(layers.reshape(input, [-1, side * side, width]), position), frame);
-  const pooled = graph.op("ReduceMean", [x, graph.int64s([1])], { keepdims: 1 });
+  // The mean as a product of a single row, which adds in one order: a reduction adds in another for one image than for several.
+  const share = graph.floats(Array(side * side).fill(1 / (side * side)), [1, side * side]);
+  const pooled = graph.op("MatMul", [share, x]); // [B, 1, D]
   const tokens = layers.reshape(graph.op("Concat", [pooled, x], { axis: 1 }), [-1, width]);
   const transB = layers.weights.projectionTransposed ? 0 : 1;
   const projected = graph.op("Gemm", [tokens, layers.weight(projectionName)], { transB });

@@ -1,14 +1,17 @@
 import { join } from "node:path";
 import { graphFiles } from "../compile/compile.ts";
 import type { Manifest } from "../compile/manifest.ts";
-import { float32Tensor, int64Tensor, openSession, type Session, type Tensors } from "../engine/onnxruntime.ts";
+import { type Device, openGraph } from "../engine/device.ts";
+import { int32Tensor, numbersOf, type Session, type Tensors } from "../engine/engine.ts";
 import { numBeamsMax, promptTokensMax } from "../generation/options.ts";
 import type { Advance, Hypothesis, RowOutput, Search } from "../generation/search.ts";
 import { candidatesPerRow, selfNames } from "../graphs/decode.ts";
 import { crossNames } from "../graphs/prompt.ts";
-import { KvPool } from "./kv-pool.ts";
+import { HostKvPool } from "./host-kv-pool.ts";
+import { type KvPool, kvNames } from "./kv-pool.ts";
 import type { EncodedPrompts } from "./prompt-model.ts";
 
+const stepOutputs = ["top_ids", "top_logits", "log_sum", "forced_logits"];
 // Self-attention reads whole steps of positions: small ones waste little, large ones copy the cache less often as it grows.
 const selfPositionStep = 32;
 const crossPositionStep = 16;
@@ -65,15 +68,13 @@ export interface Stepped {
 
 /**
  * Sequences that are decoded together, one token a step, whatever their age and beams; they join and leave between steps.
- * Rows and slots in use are always the first ones of their pools, so a step's tensors are views.
+ * Rows and slots in use are always the first ones of their pools.
  */
 export class DecodeBatch implements AsyncDisposable {
   readonly limits: BatchLimits;
   readonly #session: Session;
-  readonly #layers: number;
   readonly #self: KvPool;
   readonly #cross: KvPool;
-  readonly #dims: { heads: number; dim: number };
   readonly #sequences: Sequence[] = []; // by slot
   readonly #rows: Row[] = [];
   #stepping = false;
@@ -83,25 +84,26 @@ export class DecodeBatch implements AsyncDisposable {
     const { text } = manifest.config;
     this.#session = session;
     this.limits = limits;
-    this.#layers = text.decoderLayers;
-    this.#dims = { heads: text.decoderHeads, dim: text.hidden / text.decoderHeads };
-    const common = { tensors: 2 * text.decoderLayers, ...this.#dims };
-    this.#self = new KvPool({
-      ...common,
+    const dims = { heads: text.decoderHeads, dim: text.hidden / text.decoderHeads };
+    this.#self = new HostKvPool({
+      ...dims,
+      names: kvNames(text.decoderLayers, selfNames),
       positionsMax: text.positions,
       positionStep: selfPositionStep,
       slotsMax: limits.rowsMax,
     });
-    this.#cross = new KvPool({
-      ...common,
+    this.#cross = new HostKvPool({
+      ...dims,
+      names: kvNames(text.decoderLayers, crossNames),
       positionsMax: crossPositionsMax(manifest),
       positionStep: crossPositionStep,
       slotsMax: limits.sequencesMax,
     });
   }
 
-  static async load(folder: string, manifest: Manifest, threads: number, limits: BatchLimits): Promise<DecodeBatch> {
-    return new DecodeBatch(await openSession(join(folder, graphFiles.decode), threads), manifest, limits);
+  /** Loads a built folder's graph. Rejects when the graph's file or its weights are missing or damaged. */
+  static async load(folder: string, manifest: Manifest, device: Device, limits: BatchLimits): Promise<DecodeBatch> {
+    return new DecodeBatch(await openGraph(join(folder, graphFiles.decode), device), manifest, limits);
   }
 
   get sequences(): readonly Sequence[] {
@@ -125,15 +127,17 @@ export class DecodeBatch implements AsyncDisposable {
     return sequences >= 1 && rows >= beams;
   }
 
-  /** Adds a sequence that decodes from prompt `index` of `encoded`. It takes part from the next step on. */
+  /**
+   * Adds a sequence that decodes from prompt `index` of `encoded`. It takes part from the next step on. Throws a RangeError when there is
+   * no room, an Error while a step runs.
+   */
   join(search: Search, beams: number, encoded: EncodedPrompts, index: number): Sequence {
+    if (this.#stepping) throw new Error("sequences join between steps");
     if (!this.hasRoom(beams)) throw new RangeError("the decode batch is full");
     const crossLength = encoded.lengths[index] as number;
     const slot = this.#sequences.length;
     this.#cross.reserve(slot + 1, crossLength, slot);
-    const size = this.#dims.heads * encoded.stride * this.#dims.dim;
-    for (const [t, data] of encoded.tensors.entries())
-      this.#cross.fill(t, slot, data, index * size, encoded.stride, crossLength);
+    this.#cross.fill(slot, encoded, index);
     const sequence: Sequence = { search, beams, slot, crossLength, rows: [] };
     this.#sequences.push(sequence);
     sequence.rows.push(this.#addRow(sequence));
@@ -146,7 +150,10 @@ export class DecodeBatch implements AsyncDisposable {
     else this.#remove(sequence);
   }
 
-  /** One token for every sequence. Those that are done have left the batch when this resolves. */
+  /**
+   * One token for every sequence. Those that are done have left the batch when this resolves. Rejects when a run does: the searches may
+   * then stand between two tokens, and the batch is of no further use.
+   */
   async step(): Promise<Stepped[]> {
     if (this.#sequences.length === 0) return [];
     this.#stepping = true;
@@ -160,12 +167,8 @@ export class DecodeBatch implements AsyncDisposable {
   }
 
   async #step(): Promise<Stepped[]> {
-    const feeds = this.#feeds();
-    const out = await this.#session.run(feeds, ["top_ids", "top_logits", "log_sum", "forced_logits", "appended"]);
-    const appended = out.appended?.data as Float32Array;
-    const perRow = this.#layers * 2 * this.#dims.heads * this.#dims.dim;
-    for (const [i, row] of this.#rows.entries()) this.#self.append(i, row.filled++, appended, i * perRow);
-
+    const inputs = await this.#inputs();
+    const out = await this.#session.run(inputs, [...stepOutputs, ...this.#self.outputs]);
     // First every search decides, then rows move: outputs are read at the places that rows had when the step began.
     let all: Float32Array | undefined;
     const decided: { stepped: Stepped; before: readonly Hypothesis[] }[] = [];
@@ -173,14 +176,16 @@ export class DecodeBatch implements AsyncDisposable {
       const before = sequence.search.hypotheses;
       let advance = sequence.search.advance(sequence.rows.map((row) => rowOutput(out, row)));
       if (advance.kind === "more") {
-        // The appended position is masked in these feeds, so the same step gives the same logits.
-        all ??= (await this.#session.run(feeds, ["logits"])).logits?.data as Float32Array;
+        all ??= numbersOf(await this.#session.run(inputs, ["logits"]), "logits", "float32");
         const logits = all;
         advance = sequence.search.advance(sequence.rows.map((row) => rowOutput(out, row, logits)));
         if (advance.kind === "more") throw new Error("a search asked for more than all logits");
       }
       decided.push({ stepped: { sequence, advance }, before });
     }
+    const positions = this.#rows.map((row) => row.filled);
+    this.#self.append(out, positions);
+    for (const row of this.#rows) row.filled++;
     for (const { stepped, before } of decided) {
       if (stepped.advance.kind === "continue") this.#follow(stepped.sequence, before, stepped.advance.parents);
       else this.#leaving.add(stepped.sequence);
@@ -251,7 +256,7 @@ export class DecodeBatch implements AsyncDisposable {
     this.#rows[row] = moved;
   }
 
-  #feeds(): Tensors {
+  async #inputs(): Promise<Tensors> {
     const rows = this.#rows.length;
     const prompts = this.#sequences.length;
     const positions = this.#rows.map((row) => row.filled);
@@ -266,28 +271,18 @@ export class DecodeBatch implements AsyncDisposable {
       for (let k = 0; k < width; k++) group.push(own[k] ?? (own[0] as number));
       for (const [k, row] of own.entries()) ungroup[row] = slot * width + k;
     }
-    const feeds: Tensors = {
-      ids: int64Tensor(tokens, [rows]),
-      positions: int64Tensor(positions, [rows]),
-      group: int64Tensor(group, [prompts, width]),
-      ungroup: int64Tensor(ungroup, [rows]),
-      cross_lengths: int64Tensor(
+    return {
+      ids: int32Tensor(tokens, [rows]),
+      positions: int32Tensor(positions, [rows]),
+      group: int32Tensor(group, [prompts, width]),
+      ungroup: int32Tensor(ungroup, [rows]),
+      cross_lengths: int32Tensor(
         this.#sequences.map((s) => s.crossLength),
         [prompts],
       ),
+      ...(await this.#self.inputs(rows)),
+      ...(await this.#cross.inputs(prompts)),
     };
-    const { heads, dim } = this.#dims;
-    for (let l = 0; l < this.#layers; l++) {
-      const self = selfNames(l);
-      const cross = crossNames(l);
-      const selfDims = [rows, heads, this.#self.positions, dim];
-      const crossDims = [prompts, heads, this.#cross.positions, dim];
-      feeds[self.key] = float32Tensor(this.#self.view(2 * l, rows), selfDims);
-      feeds[self.value] = float32Tensor(this.#self.view(2 * l + 1, rows), selfDims);
-      feeds[cross.key] = float32Tensor(this.#cross.view(2 * l, prompts), crossDims);
-      feeds[cross.value] = float32Tensor(this.#cross.view(2 * l + 1, prompts), crossDims);
-    }
-    return feeds;
   }
 }
 
@@ -298,14 +293,14 @@ function commonPrefix(a: readonly number[], b: readonly number[]): number {
 }
 
 function rowOutput(out: Tensors, row: number, all?: Float32Array): RowOutput {
-  const ids = out.top_ids?.data as BigInt64Array;
-  const logits = out.top_logits?.data as Float32Array;
-  const forced = out.forced_logits?.data as Float32Array;
-  const logSums = out.log_sum?.data as Float32Array;
+  const ids = numbersOf(out, "top_ids", "int32");
+  const logits = numbersOf(out, "top_logits", "float32");
+  const forced = numbersOf(out, "forced_logits", "float32");
+  const logSums = numbersOf(out, "log_sum", "float32");
   const first = row * candidatesPerRow;
   const vocabulary = (all?.length ?? 0) / logSums.length;
   return {
-    ids: Array.from(ids.subarray(first, first + candidatesPerRow), Number),
+    ids: ids.subarray(first, first + candidatesPerRow),
     logits: logits.subarray(first, first + candidatesPerRow),
     logSum: logSums[row] as number,
     forcedBosLogit: forced[2 * row] as number,

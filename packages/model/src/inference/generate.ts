@@ -15,7 +15,8 @@ export interface GenerateRequest {
 
 /**
  * Answers prompts about one image, as many at once as the batch has room for. For scripts and tests: services schedule by themselves.
- * `features`: float32 [image_tokens, hidden]; `vocabulary`: ids that the tokenizer knows.
+ * `features`: float32 [image_tokens, hidden]; `vocabulary`: ids that the tokenizer knows. Throws a RangeError when a request has more beams
+ * than the batch has rows.
  */
 export async function generate(
   model: { prompts: PromptModel; batch: DecodeBatch; manifest: Manifest },
@@ -29,8 +30,10 @@ export async function generate(
   while (next < requests.length || places.size > 0) {
     for (; next < requests.length; next++) {
       const { promptIds, options, grammar } = requests[next] as GenerateRequest;
+      if (options.numBeams > model.batch.limits.rowsMax)
+        throw new RangeError(`${options.numBeams} beams do not fit a batch of ${model.batch.limits.rowsMax} rows`);
       if (!model.batch.hasRoom(options.numBeams)) break;
-      const encoded = await model.prompts.encode([features], [{ ids: promptIds, image: 0 }]);
+      using encoded = await model.prompts.encode([features], [{ ids: promptIds, image: 0 }]);
       const search = newSearch(model.manifest.config, options, vocabulary, grammar);
       places.set(model.batch.join(search, options.numBeams, encoded, 0), next);
     }

@@ -1,5 +1,5 @@
-export { gate, type VerifyOptions, verifyVariant } from "../verify/verify.ts";
-export { type BatchLimits, batchLimits, DecodeBatch, type Sequence, type Stepped } from "./decode-batch.ts";
+export { cpu } from "../engine/device.ts";
+export { batchLimits, DecodeBatch, type Sequence } from "./decode-batch.ts";
 export { generate } from "./generate.ts";
-export { type EncodedPrompts, type Prompt, PromptModel } from "./prompt-model.ts";
+export { PromptModel } from "./prompt-model.ts";
 export { VisionModel } from "./vision-model.ts";

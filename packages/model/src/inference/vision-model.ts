@@ -1,9 +1,10 @@
 import { join } from "node:path";
 import { graphFiles } from "../compile/compile.ts";
 import type { Manifest } from "../compile/manifest.ts";
-import { openSession, type Session, uint8Tensor } from "../engine/onnxruntime.ts";
+import { type Device, openGraph } from "../engine/device.ts";
+import { numbersOf, type Session, uint8Tensor } from "../engine/engine.ts";
 
-/** The vision graph, loaded. Runs block the calling thread: keep it in a worker. */
+/** The vision graph, loaded. */
 export class VisionModel implements AsyncDisposable {
   readonly #session: Session;
   readonly #manifest: Manifest;
@@ -13,19 +14,20 @@ export class VisionModel implements AsyncDisposable {
     this.#manifest = manifest;
   }
 
-  static async load(folder: string, manifest: Manifest, threads: number): Promise<VisionModel> {
-    return new VisionModel(await openSession(join(folder, graphFiles.vision), threads), manifest);
+  /** Loads a built folder's graph. Rejects when the graph's file or its weights are missing or damaged. */
+  static async load(folder: string, manifest: Manifest, device: Device): Promise<VisionModel> {
+    return new VisionModel(await openGraph(join(folder, graphFiles.vision), device), manifest);
   }
 
   /**
    * Encodes B images. `pixels`: uint8 [B, size, size, 3]; it must not change before the promise resolves.
    * -> float32 [B, image_tokens, hidden]; in fp16 rounded to numbers that 16 bits hold, so that an embedding means the same wherever it
-   * was stored.
+   * was stored. Rejects when `pixels` are not as many as that.
    */
   async encode(pixels: Uint8Array, batch: number): Promise<Float32Array> {
     const { size } = this.#manifest.config.preprocess;
-    const { features } = await this.#session.run({ pixels: uint8Tensor(pixels, [batch, size, size, 3]) }, ["features"]);
-    const data = features?.data as Float32Array;
+    const inputs = { pixels: uint8Tensor(pixels, [batch, size, size, 3]) };
+    const data = numbersOf(await this.#session.run(inputs, ["features"]), "features", "float32");
     return this.#manifest.precision === "fp16" ? Float32Array.from(Float16Array.from(data)) : data;
   }
 

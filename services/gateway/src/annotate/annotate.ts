@@ -1,27 +1,26 @@
 import type { Model } from "@florence/proto/model";
 import { Fault } from "@florence/service";
 import type { HeldBytesAccount } from "../http/body.ts";
-import type { Call } from "../http/call.ts";
 import type { Limits } from "../limits.ts";
-import type { ModelProbe } from "../peers/models.ts";
+import type { LoadedModels } from "../peers/agreement.ts";
 import type { AnnotateEvent, ErrorJson, ImageJson, ResultJson, SummaryJson } from "./answer.ts";
-import { type DecoderClient, type EncodedImage, type EncoderClient, encodeImage, encodeShare } from "./encode.ts";
-import { type DecodeTimes, generate } from "./generate.ts";
-import type { HeldImage, ImageIds } from "./image-id.ts";
+import { type EncodeContext, type EncodeOutcome, encodeImage, encodeShare } from "./encode.ts";
+import { type GenerateContext, generate } from "./generate.ts";
+import type { ImageHandle, ImageIds } from "./image-id.ts";
 import type { UrlFetch } from "./image-source.ts";
 import type { AnnotateRequest, UploadRequest } from "./request.ts";
 
 /** What answering a call takes. */
-export interface AnnotateContext {
-  readonly encoder: EncoderClient;
-  readonly decoder: DecoderClient;
-  readonly models: ModelProbe;
+export interface AnnotateContext extends EncodeContext, Omit<GenerateContext, "encodeAgain"> {
+  readonly models: LoadedModels;
   readonly ids: ImageIds;
   readonly limits: Limits;
   readonly fetchUrl: UrlFetch;
-  readonly call: Call;
   readonly account: HeldBytesAccount;
 }
+
+/** The part of it that is the same for all calls. */
+export type AnnotateParts = Omit<AnnotateContext, "call" | "account">;
 
 /** The JSON answer of an annotate call. */
 export interface AnswerJson extends SummaryJson {
@@ -34,25 +33,23 @@ export interface AnswerJson extends SummaryJson {
  * where the call as a whole fails.
  */
 export async function* annotate(request: AnnotateRequest, context: AnnotateContext): AsyncGenerator<AnnotateEvent> {
-  const { call, decoder } = context;
+  const { call } = context;
   const receiveMs = call.elapsedMs();
   const bytes = await imageBytes(request, context);
   const fetchMs = call.elapsedMs() - receiveMs;
-  const image = await encoded(request, bytes, context, encodeShare);
+  const encoded = await encode(request, bytes, context, encodeShare);
   const { decoder: model } = await context.models.known(); // Before the work, so that it cannot fail after it.
-  const times: DecodeTimes = { decode_queue: 0, prompt: 0, decode: 0 };
-  let { held } = image;
-  const encodeAgain = bytes && (async () => (held = (await encoded(request, bytes, context, encodeShare)).held));
+  const encodeAgain = bytes && (async () => (await encode(request, bytes, context, encodeShare)).image);
 
-  yield* generate(request, held, { decoder, call, encodeAgain, times });
+  const { image, times } = yield* generate(request, encoded.image, { ...context, encodeAgain });
 
   const timing = {
     receive: receiveMs,
     ...(request.image.kind === "url" && { fetch: fetchMs }),
-    ...image.timingMs,
+    ...encoded.timingMs,
     ...times,
   };
-  yield { event: "done", data: await summary({ ...image, held }, model, timing, context) };
+  yield { event: "done", data: await summary({ ...encoded, image }, model, timing, context) };
 }
 
 /** Reads the events of a call to its end and puts them together as one answer. */
@@ -75,32 +72,43 @@ export async function collect(request: AnnotateRequest, events: AsyncIterable<An
 /** Encodes an image to be asked about later. */
 export async function upload(request: UploadRequest, context: AnnotateContext): Promise<SummaryJson> {
   const receiveMs = context.call.elapsedMs();
-  const image = await encoded(request, await imageBytes(request, context), context, 1);
+  const encoded = await encode(request, await imageBytes(request, context), context, 1);
   const { decoder: model } = await context.models.known();
-  return summary(image, model, { receive: receiveMs, ...image.timingMs }, context);
+  return summary(encoded, model, { receive: receiveMs, ...encoded.timingMs }, context);
 }
 
 /** The image's bytes; undefined for an image that is named by its id. */
-async function imageBytes({ image }: UploadRequest, context: AnnotateContext) {
+async function imageBytes({ image }: UploadRequest, { call, account, events, limits, fetchUrl }: AnnotateContext) {
+  const { requestId } = call;
   if (image.kind === "id") return undefined;
-  if (image.kind === "bytes") return image.bytes;
-  return context.fetchUrl(image.url, context.limits.uploadBytesMax, context.account, context.call.signal);
+  if (image.kind === "bytes") {
+    events.imageReceived({ requestId, bytes: image.bytes.length });
+    return image.bytes;
+  }
+  const beganAt = call.elapsedMs();
+  const bytes = await fetchUrl(image.url, limits.uploadBytesMax, account, call.signal);
+  events.imageFetched({ requestId, bytes: bytes.length, ms: call.elapsedMs() - beganAt });
+  return bytes;
 }
 
-async function encoded(
+async function encode(
   { image, autoOrient }: UploadRequest,
   bytes: Uint8Array<ArrayBuffer> | undefined,
-  { encoder, ids, call }: AnnotateContext,
+  context: AnnotateContext,
   share: number,
-): Promise<EncodedImage> {
-  if (bytes !== undefined) return encodeImage(encoder, bytes, autoOrient, call, share);
+): Promise<EncodeOutcome> {
+  if (bytes !== undefined) return encodeImage(bytes, autoOrient, context, share);
   if (image.kind !== "id") throw new Error("An image without an id has bytes.");
   // Which tier the decoder finds it in is not known here.
-  return { held: await ids.open(image.id), cache: { result: "hit", tier: "none", encodings: 0 }, timingMs: {} };
+  return {
+    image: await context.ids.open(image.id),
+    cache: { result: "hit", tier: "none", encodings: 0 },
+    timingMs: {},
+  };
 }
 
 async function summary(
-  { held, cache }: EncodedImage,
+  { image, cache }: EncodeOutcome,
   { name, digest, precision }: Model,
   timing: Readonly<Record<string, number>>,
   { ids, call }: AnnotateContext,
@@ -109,15 +117,15 @@ async function summary(
   return {
     id: call.requestId,
     model: { name, digest, precision },
-    image: await imageJson(held, ids),
+    image: await imageJson(image, ids),
     cache,
     // A hundredth of a millisecond is finer than the clock's use.
     timing_ms: Object.fromEntries(Object.entries(all).map(([key, ms]) => [key, Math.round(ms * 100) / 100])),
   };
 }
 
-async function imageJson(held: HeldImage, ids: ImageIds): Promise<ImageJson> {
-  const { width, height, expiresAtMs } = held;
+async function imageJson(image: ImageHandle, ids: ImageIds): Promise<ImageJson> {
+  const { width, height, expiresAtMs } = image;
   const expires = expiresAtMs === 0 ? null : new Date(expiresAtMs).toISOString();
-  return { id: await ids.seal(held), width, height, expires_at: expires };
+  return { id: await ids.seal(image), width, height, expires_at: expires };
 }

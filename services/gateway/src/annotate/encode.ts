@@ -1,14 +1,10 @@
-import type { Decoder } from "@florence/proto/decoder";
-import { CacheResult, CacheTier, type EncodeResponse, type Encoder } from "@florence/proto/encoder";
-import { type Client, toFault } from "@florence/service";
+import { CacheResult, CacheTier, type EncodeResponse } from "@florence/proto/encoder";
+import { sleep, toFault } from "@florence/service";
+import type { GatewayEvents } from "../events.ts";
 import type { Call } from "../http/call.ts";
-import type { HeldImage } from "./image-id.ts";
-
-/** What the gateway calls on an encoder; grpc-js in Node, anything of the same shape elsewhere. */
-export type EncoderClient = Pick<Client<typeof Encoder>, "encode" | "getEncoderModel">;
-
-/** What the gateway calls on a decoder. */
-export type DecoderClient = Pick<Client<typeof Decoder>, "generate" | "getDecoderModel">;
+import type { EncoderClient } from "../peers/clients.ts";
+import type { Retries } from "../peers/retry.ts";
+import type { ImageHandle } from "./image-id.ts";
 
 /** How an embedding was come by: `cache` of the answer. */
 export interface CacheReport {
@@ -18,17 +14,21 @@ export interface CacheReport {
   readonly encodings: number;
 }
 
-/** An image whose embedding is held somewhere, and how that came about. */
-export interface EncodedImage {
-  readonly held: HeldImage;
+/** An image that has been encoded, and how that came about. */
+export interface EncodeOutcome {
+  readonly image: ImageHandle;
   readonly cache: CacheReport;
   /** Milliseconds; absent where no encoder was asked. */
   readonly timingMs: { readonly preprocess?: number; readonly encode_queue?: number; readonly encode?: number };
 }
 
-// A neighbour is tried at once; these pauses are for when no encoder is there. They are longer than a client's first reconnections, so
-// that one which was just started again is found, and short enough for a system without any to say so.
-const retryDelaysMs = [250, 750, 1_500];
+/** What encoding takes. */
+export interface EncodeContext {
+  readonly encoder: EncoderClient;
+  readonly retries: Retries;
+  readonly events: GatewayEvents;
+  readonly call: Call;
+}
 
 /** Of the time that is left; the answers need the rest. Most images take a hundredth of it: this is for an encoder that hangs. */
 export const encodeShare = 0.75;
@@ -38,32 +38,37 @@ export const encodeShare = 0.75;
  * Fault.
  */
 export async function encodeImage(
-  encoder: EncoderClient,
   bytes: Uint8Array<ArrayBuffer>,
   autoOrient: boolean,
-  call: Call,
+  { encoder, retries, events, call }: EncodeContext,
   share: number,
-): Promise<EncodedImage> {
-  for (const delayMs of [...retryDelaysMs, undefined]) {
+): Promise<EncodeOutcome> {
+  const { requestId } = call;
+  const beganAt = call.elapsedMs();
+  const tries = retries.encode(call);
+  events.encodeAsked({ requestId });
+  for (;;) {
     try {
-      return toEncoded(
-        await encoder.encode({ image: bytes, ignoreOrientation: !autoOrient }, call.upstreamOptions(share)),
-      );
+      const request = { image: bytes, ignoreOrientation: !autoOrient };
+      const outcome = toOutcome(await encoder.encode(request, call.upstreamOptions(share)));
+      const { result: cache, tier } = outcome.cache;
+      events.encodeAnswered({ requestId, ms: call.elapsedMs() - beganAt, cache, tier });
+      return outcome;
     } catch (error) {
       const fault = toFault(error);
-      if (fault.code !== "unavailable" || delayMs === undefined || call.remainingMs() <= delayMs) throw fault;
-      call.log.warn({ err: fault }, "no encoder is there, asking again");
-      await call.sleep(delayMs);
+      const pauseMs = tries.again(fault);
+      if (pauseMs === undefined) throw fault;
+      events.encodeRetried({ requestId, fault, pauseMs });
+      await sleep(pauseMs, call.signal);
     }
   }
-  throw new Error("the last try throws or returns");
 }
 
-function toEncoded(response: EncodeResponse): EncodedImage {
+function toOutcome(response: EncodeResponse): EncodeOutcome {
   const { key, holder, width, height } = response;
   const result = cacheResults.get(response.cacheResult) ?? "miss";
   return {
-    held: { key, holder, width, height, expiresAtMs: Number(response.expiresAtMs) },
+    image: { key, holder, width, height, expiresAtMs: Number(response.expiresAtMs) },
     cache: {
       result,
       tier: cacheTiers.get(response.cacheTier) ?? "none",

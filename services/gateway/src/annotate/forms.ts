@@ -1,19 +1,12 @@
 import { Fault } from "@florence/service";
-import { type HeldBytesAccount, readBody } from "../http/body.ts";
-import type { Limits } from "../limits.ts";
+import { type ReadContext, readBody } from "../http/body.ts";
+import { parseFields } from "../http/parse-fields.ts";
 import { bytesSource, type ImageSource, imageMissing, imageSchema, toImageSource } from "./image-source.ts";
-import { parseFields } from "./schema.ts";
 
 /** A call with its image told apart from everything else, whichever form it came in. Fields are not yet checked. */
 export interface CallForm {
   readonly image: ImageSource;
   readonly fields: Record<string, unknown>;
-}
-
-export interface ReadContext {
-  readonly limits: Limits;
-  readonly account: HeldBytesAccount;
-  readonly signal: AbortSignal;
 }
 
 /**
@@ -38,14 +31,14 @@ export async function readForm(request: Request, context: ReadContext): Promise<
 async function readRaw(request: Request, query: URLSearchParams, context: ReadContext): Promise<CallForm> {
   const fields = queryFields(query);
   const { uploadBytesMax } = context.limits;
-  const bytes = await readBody(request, uploadBytesMax, context.account, context.signal);
+  const bytes = await readBody(request, uploadBytesMax, context);
   return { image: bytesSource(bytes, uploadBytesMax), fields };
 }
 
 async function readJson(request: Request, context: ReadContext): Promise<CallForm> {
   const { uploadBytesMax, bodyOverheadBytesMax } = context.limits;
   const base64BytesMax = Math.ceil(uploadBytesMax / 3) * 4;
-  const bytes = await readBody(request, base64BytesMax + bodyOverheadBytesMax, context.account, context.signal);
+  const bytes = await readBody(request, base64BytesMax + bodyOverheadBytesMax, context);
   const body = parseJson(new TextDecoder().decode(bytes), "body");
   if (typeof body !== "object" || body === null || Array.isArray(body))
     throw new Fault("body_invalid", "body: expected an object.");
@@ -56,7 +49,7 @@ async function readJson(request: Request, context: ReadContext): Promise<CallFor
 
 async function readMultipart(request: Request, contentType: string, context: ReadContext): Promise<CallForm> {
   const { uploadBytesMax, bodyOverheadBytesMax } = context.limits;
-  const bytes = await readBody(request, uploadBytesMax + bodyOverheadBytesMax, context.account, context.signal);
+  const bytes = await readBody(request, uploadBytesMax + bodyOverheadBytesMax, context);
   const form = await new Response(bytes, { headers: { "content-type": contentType } }).formData().catch((cause) => {
     throw new Fault("body_invalid", "body: this is not well-formed multipart/form-data.", { cause });
   });
@@ -81,8 +74,9 @@ async function readMultipart(request: Request, contentType: string, context: Rea
 function parseJson(text: string, place: string): unknown {
   try {
     return JSON.parse(text);
-  } catch (cause) {
-    throw new Fault("body_invalid", `${place.slice(0, 64)}: this is not JSON.`, { cause });
+  } catch {
+    // Without the parser's error as its cause: that one quotes the body, and prompts do not belong into logs.
+    throw new Fault("body_invalid", `${place.slice(0, 64)}: this is not JSON.`);
   }
 }
 

@@ -1,33 +1,39 @@
 import type { GenerateResponse, TaskResult } from "@florence/proto/decoder";
-import { Fault, type FaultCode, isFaultCode, toFault } from "@florence/service";
+import { Fault, type FaultCode, isFaultCode, sleep, toFault } from "@florence/service";
+import type { GatewayEvents } from "../events.ts";
 import type { Call } from "../http/call.ts";
 import { toProblem } from "../http/problem.ts";
+import type { DecoderClient } from "../peers/clients.ts";
+import type { Retries } from "../peers/retry.ts";
 import { type AnnotateEvent, float, regionJson, resultJson } from "./answer.ts";
-import type { DecoderClient } from "./encode.ts";
-import type { HeldImage } from "./image-id.ts";
+import type { ImageHandle } from "./image-id.ts";
 import type { AnnotateRequest } from "./request.ts";
 import { decoderInput, type TaskRequest } from "./task-request.ts";
 
 /** Milliseconds that the slowest task spent in each part of the decoder. */
 export interface DecodeTimes {
-  decode_queue: number;
-  prompt: number;
-  decode: number;
+  readonly decode_queue: number;
+  readonly prompt: number;
+  readonly decode: number;
+}
+
+/** What is left to say when all tasks have ended. */
+export interface GenerateSummary {
+  /** The handle under which the embedding was last found: another than at the start where the image was encoded again. */
+  readonly image: ImageHandle;
+  readonly times: DecodeTimes;
 }
 
 export interface GenerateContext {
   readonly decoder: DecoderClient;
+  readonly retries: Retries;
+  readonly events: GatewayEvents;
   readonly call: Call;
   /** Encodes the image again when its embedding is gone; absent where its bytes are not at hand. */
-  readonly encodeAgain?: (() => Promise<HeldImage>) | undefined;
-  /** Filled in as results come. */
-  readonly times: DecodeTimes;
+  readonly encodeAgain?: (() => Promise<ImageHandle>) | undefined;
 }
 
-// A second decoder may be the next to go in a rollout; a third is bad luck enough.
-const decoderTriesMax = 2;
-// A decoder that is started again, or its neighbour, is found meanwhile.
-const retryDelayMs = 250;
+type TaskEvent = Exclude<AnnotateEvent, { event: "done" }>;
 
 /**
  * Runs a call's tasks on an encoded image. Every task ends in one result or one error, whatever befalls the others.
@@ -35,24 +41,28 @@ const retryDelayMs = 250;
  */
 export async function* generate(
   request: AnnotateRequest,
-  image: HeldImage,
+  encoded: ImageHandle,
   context: GenerateContext,
-): AsyncGenerator<Exclude<AnnotateEvent, { event: "done" }>> {
-  const { call, times } = context;
-  const problemOf = (index: number, fault: Fault) => ({
-    event: "error" as const,
-    data: { index, task: request.tasks[index]?.row.name ?? "", error: toProblem(fault, call.requestId) },
-  });
+): AsyncGenerator<TaskEvent, GenerateSummary> {
+  const { call, events, retries } = context;
+  const { requestId } = call;
+  const nameOf = (index: number) => request.tasks[index]?.row.name ?? "";
+  const problemOf = (index: number, fault: Fault): TaskEvent => {
+    const task = nameOf(index);
+    events.taskFailed({ requestId, index, task, fault });
+    return { event: "error", data: { index, task, error: toProblem(fault, requestId) } };
+  };
 
   // The inputs of the tasks that have not ended yet, by the task's place in the request.
-  const { pending, refused } = prepare(request.tasks, image);
-  let held = image;
+  const { pending, refused } = prepare(request.tasks, encoded);
+  let image = encoded;
+  let times: DecodeTimes = { decode_queue: 0, prompt: 0, decode: 0 };
   let { encodeAgain } = context;
   let ended = 0;
   const started = new Set<number>();
   // Tasks of which the client has been sent something that a second try could contradict.
   const shown = new Set<number>();
-  let triesLeft = decoderTriesMax;
+  const tries = retries.generate(call);
 
   while (pending.size > 0) {
     // Why the tasks that are left over after this attempt have no answer.
@@ -60,25 +70,29 @@ export async function* generate(
       internal: "The decoder's stream ended early.",
     });
     try {
-      for await (const [index, event] of attempt(request, held, pending, context)) {
+      events.generateAsked({ requestId, tasks: pending.size });
+      for await (const [index, event] of attempt(request, image, pending, context)) {
         if (event.case === "started") {
           if (started.has(index)) continue; // a second try
           started.add(index);
-          const task = request.tasks[index]?.row.name ?? "";
-          yield { event: "started", data: { index, task, prompt_tokens: event.value.promptTokens } };
+          yield { event: "started", data: { index, task: nameOf(index), prompt_tokens: event.value.promptTokens } };
         } else if (event.case === "token") {
           const { id, text, logProb } = event.value;
           shown.add(index);
+          events.tokenGenerated({ requestId, index });
           yield { event: "token", data: { index, id, text, log_prob: float(logProb) } };
         } else if (event.case === "region") {
           shown.add(index);
+          events.regionGenerated({ requestId, index });
           yield { event: "object", data: { index, ...regionJson(event.value) } };
         } else if (event.case === "result") {
           const task = request.tasks[index];
           if (task === undefined || !pending.delete(index)) continue;
           ended++;
-          note(times, event.value);
-          yield { event: "result", data: { index, ...resultJson(task, event.value, request.details) } };
+          times = slowest(times, event.value);
+          const result = resultJson(task, event.value, request.details);
+          events.taskFinished({ requestId, index, ...countsOf(result), ...timesOf(event.value) });
+          yield { event: "result", data: { index, ...result } };
         } else if (event.case === "problem") {
           const fault = problemFault(event.value.code, event.value.detail);
           if (fault.code === "embedding_evicted") {
@@ -94,25 +108,27 @@ export async function* generate(
     }
     if (pending.size === 0) break;
     if (leftOver.code === "embedding_evicted" && encodeAgain !== undefined) {
-      call.log.info("embedding evicted, encoding the image again");
+      events.embeddingEvicted({ requestId });
       const again = encodeAgain;
       encodeAgain = undefined; // Once: a store that keeps losing embeddings is not to be fought.
       try {
-        held = await again();
+        image = await again();
         continue;
       } catch (error) {
         leftOver = toFault(error);
       }
     }
-    if (leftOver.code === "unavailable" && triesLeft-- > 0) {
+    const pauseMs = tries.again(leftOver);
+    if (pauseMs !== undefined) {
       // The decoder died. What nobody has seen anything of is asked of another; the rest cannot be taken back.
       for (const index of [...pending.keys()].filter((i) => shown.has(i))) {
         pending.delete(index);
         ended++;
         yield problemOf(index, leftOver);
       }
-      call.log.warn({ err: leftOver, tasks: pending.size }, "decoder unavailable, asking another");
-      await call.sleep(retryDelayMs);
+      if (pending.size === 0) break;
+      events.generateRetried({ requestId, fault: leftOver, pauseMs, tasks: pending.size });
+      await sleep(pauseMs, call.signal);
       continue;
     }
     if (ended === 0) throw leftOver;
@@ -121,9 +137,10 @@ export async function* generate(
   }
   // Last, so that a call that fails as a whole can still say so in its status.
   for (const [index, fault] of refused) yield problemOf(index, fault);
+  return { image, times };
 }
 
-function prepare(tasks: readonly TaskRequest[], image: HeldImage) {
+function prepare(tasks: readonly TaskRequest[], image: ImageHandle) {
   const pending = new Map<number, string>();
   const refused = new Map<number, Fault>();
   for (const [index, task] of tasks.entries()) {
@@ -139,17 +156,17 @@ function prepare(tasks: readonly TaskRequest[], image: HeldImage) {
 /** One call to the decoder with the tasks that are pending now; each event with its task's place in the request. */
 async function* attempt(
   request: AnnotateRequest,
-  held: HeldImage,
+  image: ImageHandle,
   pending: ReadonlyMap<number, string>,
   { decoder, call }: GenerateContext,
 ): AsyncGenerator<[number, GenerateResponse["event"]]> {
   const indexes = [...pending.keys()];
   const responses = decoder.generate(
     {
-      embeddingKey: held.key,
-      holder: held.holder,
-      width: held.width,
-      height: held.height,
+      embeddingKey: image.key,
+      holder: image.holder,
+      width: image.width,
+      height: image.height,
       tasks: [...pending].map(([index, input]) => ({ name: request.tasks[index]?.row.name ?? "", input })),
       options: request.generation,
       stream: request.stream,
@@ -169,8 +186,18 @@ function problemFault(code: string, detail: string): Fault {
   });
 }
 
-function note(times: DecodeTimes, { queueMs, promptMs, decodeMs }: TaskResult): void {
-  times.decode_queue = Math.max(times.decode_queue, queueMs);
-  times.prompt = Math.max(times.prompt, promptMs);
-  times.decode = Math.max(times.decode, decodeMs);
+function slowest(times: DecodeTimes, { queueMs, promptMs, decodeMs }: TaskResult): DecodeTimes {
+  return {
+    decode_queue: Math.max(times.decode_queue, queueMs),
+    prompt: Math.max(times.prompt, promptMs),
+    decode: Math.max(times.decode, decodeMs),
+  };
+}
+
+function countsOf({ task, usage }: ReturnType<typeof resultJson>) {
+  return { task, promptTokens: usage.prompt_tokens, completionTokens: usage.completion_tokens };
+}
+
+function timesOf({ queueMs, promptMs, decodeMs }: TaskResult) {
+  return { queueMs, promptMs, decodeMs };
 }

@@ -1,8 +1,8 @@
 import { Fault } from "@florence/service";
 import { decodeBase64, encodeBase64Url } from "../http/base64.ts";
 
-/** What is needed to ask about an image again without its bytes. */
-export interface HeldImage {
+/** What is needed to ask about an image that has been encoded, without its bytes. */
+export interface ImageHandle {
   /** The embedding's key. */
   readonly key: string;
   /** host:port of the encoder that holds the embedding. */
@@ -21,7 +21,7 @@ const macBytes = 16;
 const idCharactersMax = 2048;
 
 /**
- * Seals a held image into an opaque id and opens it again. The seal keeps a caller from naming another tenant's
+ * Seals an image's handle into an opaque id and opens it again. The seal keeps a caller from naming another tenant's
  * embedding, or an address of their choice as its holder. Gateways that share a secret accept each other's ids.
  */
 export class ImageIds {
@@ -35,7 +35,7 @@ export class ImageIds {
     this.#now = now;
   }
 
-  async seal(image: HeldImage): Promise<string> {
+  async seal(image: ImageHandle): Promise<string> {
     const { key, holder, width, height, expiresAtMs } = image;
     const payload = new TextEncoder().encode(JSON.stringify([version, key, holder, width, height, expiresAtMs]));
     const sealed = new Uint8Array(macBytes + payload.length);
@@ -48,7 +48,7 @@ export class ImageIds {
    * Throws `embedding_evicted` for an id that has expired or was sealed with another secret: in both cases the
    * caller's way out is to send the image again. Throws `body_invalid` for what was never an id.
    */
-  async open(id: string): Promise<HeldImage> {
+  async open(id: string): Promise<ImageHandle> {
     const sealed = id.length <= idCharactersMax ? decodeBase64(id) : undefined;
     if (sealed === undefined || sealed.length <= macBytes)
       throw new Fault("body_invalid", "image.id: this is not an id that the server gave out.");
@@ -83,7 +83,7 @@ function importKey(secret: Uint8Array<ArrayBuffer>) {
   return crypto.subtle.importKey("raw", secret, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
 }
 
-/** The answer for an image that is known but no longer held. */
-export function evicted(): Fault {
-  return new Fault("embedding_evicted", "The image is no longer held. Send the image again.");
+/** The answer for an image that was known once. */
+function evicted(): Fault {
+  return new Fault("embedding_evicted", "The image is no longer stored. Send the image again.");
 }

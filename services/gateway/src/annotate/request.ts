@@ -2,12 +2,14 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { EarlyStopping, type GenerationOptionsSchema } from "@florence/proto/decoder";
 import { Fault } from "@florence/service";
 import type { z } from "zod";
-import { type ReadContext, readForm } from "./forms.ts";
+import { parseFields } from "../http/parse-fields.ts";
+import type { Limits } from "../limits.ts";
+import type { CallForm } from "./forms.ts";
 import type { ImageSource } from "./image-source.ts";
-import { callSchema, parseFields, uploadSchema } from "./schema.ts";
+import { callSchema, uploadSchema } from "./schema.ts";
 import { type TaskRequest, toTaskRequest } from "./task-request.ts";
 
-/** A call about an image, whichever form it came in. */
+/** A call about an image, whichever form or dialect it came in. */
 export interface AnnotateRequest {
   readonly image: ImageSource;
   /** Apply the EXIF orientation; coordinates then refer to the upright image. */
@@ -23,23 +25,28 @@ export interface AnnotateRequest {
 /** An image to be encoded now and asked about later. */
 export type UploadRequest = Pick<AnnotateRequest, "image" | "autoOrient">;
 
-/** Reads and checks everything that can be checked without the image's content. Throws Faults of the request's kinds. */
-export async function readAnnotateRequest(request: Request, context: ReadContext): Promise<AnnotateRequest> {
-  const { image, fields } = await readForm(request, context);
-  const call = parseFields(callSchema(context.limits), fields);
+/**
+ * Checks everything that can be checked without the image's content. `acceptsEvents`: whether a call that does not say is answered with
+ * events. Throws Faults of the request's kinds.
+ */
+export function toAnnotateRequest(
+  { image, fields }: CallForm,
+  limits: Limits,
+  acceptsEvents: boolean,
+): AnnotateRequest {
+  const call = parseFields(callSchema(limits), fields);
   return {
     image,
     autoOrient: orientation(image, call.options?.auto_orient),
-    tasks: call.tasks.map((entry, index) => toTaskRequest(entry, index, context.limits)),
+    tasks: call.tasks.map((entry, index) => toTaskRequest(entry, index, limits)),
     generation: toGenerationOptions(call.options ?? {}),
     details: call.options?.details ?? false,
-    stream: call.stream ?? accepts(request, "text/event-stream"),
+    stream: call.stream ?? acceptsEvents,
   };
 }
 
 /** The same for an upload, which has no tasks. */
-export async function readUploadRequest(request: Request, context: ReadContext): Promise<UploadRequest> {
-  const { image, fields } = await readForm(request, context);
+export function toUploadRequest({ image, fields }: CallForm): UploadRequest {
   if (image.kind === "id") throw new Fault("body_invalid", "image.id: this image has been sent already.");
   const { options } = parseFields(uploadSchema, fields);
   return { image, autoOrient: orientation(image, options?.auto_orient) };
@@ -70,9 +77,4 @@ function toEarlyStopping(value: Options["early_stopping"]): EarlyStopping {
   if (value === undefined) return EarlyStopping.UNSPECIFIED;
   if (value === "never") return EarlyStopping.NEVER;
   return value ? EarlyStopping.TRUE : EarlyStopping.FALSE;
-}
-
-function accepts(request: Request, mediaType: string): boolean {
-  const types = (request.headers.get("accept") ?? "").split(",").map((type) => (type.split(";")[0] ?? "").trim());
-  return types.includes(mediaType);
 }

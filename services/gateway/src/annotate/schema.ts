@@ -1,17 +1,20 @@
-import { Fault } from "@florence/service";
+import type { PixelRegion } from "@florence/model/tasks";
 import { z } from "zod";
 import type { Limits } from "../limits.ts";
+import { imageSchema } from "./image-source.ts";
 
-const regionSchema = z.strictObject({ x1: z.number(), y1: z.number(), x2: z.number(), y2: z.number() });
+const regionSchema: z.ZodType<PixelRegion> = z.strictObject({
+  x1: z.number(),
+  y1: z.number(),
+  x2: z.number(),
+  y2: z.number(),
+});
 
 const taskSchema = z.strictObject({
   task: z.string(),
   text: z.union([z.string(), z.array(z.string()).min(1)]).optional(),
   region: regionSchema.optional(),
 });
-
-/** Corners in pixels of the image. */
-export type PixelRegion = z.infer<typeof regionSchema>;
 
 /** One entry of `tasks` as it was sent. */
 export type TaskEntry = z.infer<typeof taskSchema>;
@@ -38,33 +41,12 @@ export function callSchema(limits: Limits) {
   });
 }
 
+/** The whole body of a call or an upload that comes as JSON, as JSON Schema. */
+export function bodySchema(fields: ReturnType<typeof callSchema> | typeof uploadSchema): object {
+  return z.toJSONSchema(z.strictObject({ image: imageSchema, ...fields.shape }));
+}
+
 /** Everything of an upload but its image. */
 export const uploadSchema = z.strictObject({
   options: z.strictObject({ auto_orient: z.boolean().optional() }).optional(),
 });
-
-/** Parses, or throws `option_invalid`, `region_invalid` or `body_invalid` with the place of the first mistake. */
-export function parseFields<T>(schema: z.ZodType<T>, fields: unknown, place: readonly string[] = []): T {
-  const result = schema.safeParse(fields);
-  if (result.success) return result.data;
-  const issue = result.error.issues[0];
-  const path = [...place, ...(issue?.path ?? [])];
-  if (issue?.code === "unrecognized_keys") path.push(issue.keys[0] ?? "");
-  const reason = issue?.code === "unrecognized_keys" ? "this field is not known" : (issue?.message ?? "invalid");
-  throw new Fault(codeOf(path), `${placeOf(path)}: ${reason}.`);
-}
-
-function codeOf(path: readonly PropertyKey[]) {
-  if (path[0] === "options" && path.length > 1) return "option_invalid";
-  return path.includes("region") ? "region_invalid" : "body_invalid";
-}
-
-/** tasks[0].region.x1 */
-function placeOf(path: readonly PropertyKey[]): string {
-  // A name out of a request may be long; this much of it is enough to find it.
-  const part = (key: PropertyKey) => String(key).slice(0, 64);
-  return (
-    path.map((key, i) => (typeof key === "number" ? `[${key}]` : i === 0 ? part(key) : `.${part(key)}`)).join("") ||
-    "body"
-  );
-}

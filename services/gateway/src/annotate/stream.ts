@@ -1,4 +1,5 @@
 import { faultTable, toFault } from "@florence/service";
+import type { GatewayEvents } from "../events.ts";
 import type { Call } from "../http/call.ts";
 import { toProblem } from "../http/problem.ts";
 import { eventStream, type ServerSentEvent } from "../http/sse.ts";
@@ -15,10 +16,11 @@ export async function annotateStream(
   events: AsyncGenerator<AnnotateEvent>,
   call: Call,
   scope: DisposableStack,
+  { streamFailed }: Pick<GatewayEvents, "streamFailed">,
 ): Promise<Response> {
   const first = await events.next();
   const resources = scope.move();
-  const body = eventStream(withFaults(first, events, call), {
+  const body = eventStream(withFaults(first, events, call, streamFailed), {
     signal: call.signal,
     graceMs,
     onEnd: () => {
@@ -39,7 +41,8 @@ export async function annotateStream(
 async function* withFaults(
   first: IteratorResult<AnnotateEvent>,
   events: AsyncGenerator<AnnotateEvent>,
-  call: Call,
+  { requestId }: Call,
+  failed: GatewayEvents["streamFailed"],
 ): AsyncGenerator<ServerSentEvent> {
   try {
     if (first.done) return;
@@ -47,8 +50,8 @@ async function* withFaults(
     yield* events;
   } catch (error) {
     const fault = toFault(error);
-    if (faultTable[fault.code].http >= 500) call.log.error({ err: fault }, "stream failed");
-    yield { event: "error", data: { error: toProblem(fault, call.requestId) } };
+    if (faultTable[fault.code].http >= 500) failed({ requestId, fault });
+    yield { event: "error", data: { error: toProblem(fault, requestId) } };
   } finally {
     await events.return(undefined); // A reader may leave before the first event has been handed on.
   }

@@ -1,8 +1,10 @@
 import {
   buildPrompt,
+  checkCorners,
   findTask,
   joinClasses,
   type PixelRegion,
+  parsePixelRegion,
   regionToLocations,
   type TaskRow,
 } from "@florence/model/tasks";
@@ -39,7 +41,7 @@ function checkTask({ task, text, region }: TaskEntry, limits: Limits): TaskReque
   if (input !== undefined && input.length > limits.textCharactersMax) {
     throw new Fault("prompt_too_long", `The text has more than ${limits.textCharactersMax} characters.`);
   }
-  const pixels = row.input === "region" && input !== undefined ? pixelRegion(input) : undefined;
+  const pixels = row.input === "region" && input !== undefined ? parsePixelRegion(input) : undefined;
   if (pixels !== undefined) return { row, input: checkRegion(row, undefined, pixels) };
   buildPrompt(row, input);
   return { row, input };
@@ -48,9 +50,7 @@ function checkTask({ task, text, region }: TaskEntry, limits: Limits): TaskReque
 function checkRegion(row: TaskRow, text: unknown, region: PixelRegion): PixelRegion {
   if (row.input !== "region") throw new Fault("task_input_unexpected", `The task ${row.name} takes no region.`);
   if (text !== undefined) throw new Fault("task_input_unexpected", "Give a region or a text, not both.");
-  if (region.x1 > region.x2 || region.y1 > region.y2) {
-    throw new Fault("region_invalid", "A region's x1 must not exceed x2, nor y1 exceed y2.");
-  }
+  checkCorners(region);
   return region;
 }
 
@@ -59,13 +59,4 @@ function classes(row: TaskRow, names: readonly string[]): string {
     throw new Fault("task_input_unexpected", "Only open_vocabulary_detection takes several texts.");
   }
   return joinClasses(names);
-}
-
-/** A region written as x1,y1,x2,y2 in pixels. */
-function pixelRegion(text: string): PixelRegion | undefined {
-  if (!/^\s*-?[\d.]+\s*(,\s*-?[\d.]+\s*){3}$/.test(text)) return undefined;
-  const [x1, y1, x2, y2] = text.split(",").map(Number);
-  const numbers = [x1, y1, x2, y2].every((value) => Number.isFinite(value));
-  if (!numbers || x1 === undefined || y1 === undefined || x2 === undefined || y2 === undefined) return undefined;
-  return { x1, y1, x2, y2 };
 }

@@ -1,4 +1,5 @@
 import { Fault } from "@florence/service";
+import type { Limits } from "../limits.ts";
 
 /**
  * The bytes of all bodies that are in memory at one time. Reading takes from it as bytes arrive; the request gives
@@ -40,6 +41,13 @@ export interface HeldBytesAccount extends Disposable {
   take(bytes: number): void;
 }
 
+/** What reading a request takes: the gateway's bounds, the request's account of bytes, its end. */
+export interface ReadContext {
+  readonly limits: Limits;
+  readonly account: HeldBytesAccount;
+  readonly signal: AbortSignal;
+}
+
 /**
  * Reads a body to its end, at most `bytesMax` of it: a longer one is refused with `image_too_large` at its announced
  * length, or where the limit is crossed when it announces none. Throws `signal`'s reason when it fires.
@@ -47,8 +55,7 @@ export interface HeldBytesAccount extends Disposable {
 export async function readBody(
   request: Request,
   bytesMax: number,
-  account: HeldBytesAccount,
-  signal: AbortSignal,
+  { account, signal }: Pick<ReadContext, "account" | "signal">,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const announced = Number(request.headers.get("content-length") ?? 0);
   if (announced > bytesMax) throw tooLarge(bytesMax);

@@ -1,11 +1,8 @@
-import type { Logger } from "@florence/service";
-
-/** What goes with one request through the gateway: its id, its end, its log. */
+/** What goes with one request through the gateway: its id and its end. */
 export interface Call extends Disposable {
   readonly requestId: string;
   /** Fires when the client goes away, the answer is given up, or the deadline has passed (then with a TimeoutError). */
   readonly signal: AbortSignal;
-  readonly log: Logger;
   /** Milliseconds since the request came in. */
   elapsedMs(): number;
   /** Milliseconds until the deadline, at least 1. */
@@ -14,12 +11,10 @@ export interface Call extends Disposable {
   upstreamOptions(share?: number): { signal: AbortSignal; deadlineMs: number };
   /** Gives the call up. */
   abort(): void;
-  /** Rejects with the signal's reason when it fires first. */
-  sleep(ms: number): Promise<void>;
 }
 
 /** Begins a call of at most `deadlineMs`. Dispose it when the answer is complete. */
-export function beginCall(requestId: string, client: AbortSignal, deadlineMs: number, log: Logger): Call {
+export function beginCall(requestId: string, client: AbortSignal, deadlineMs: number): Call {
   const begin = performance.now();
   const controller = new AbortController();
   const { signal } = controller;
@@ -35,30 +30,13 @@ export function beginCall(requestId: string, client: AbortSignal, deadlineMs: nu
   return {
     requestId,
     signal,
-    log,
     elapsedMs,
     remainingMs,
     upstreamOptions: (share = 1) => ({ signal, deadlineMs: Math.max(1, share * remainingMs()) }),
     abort: () => controller.abort(),
-    sleep: (ms) => sleep(ms, signal),
     [Symbol.dispose]: () => {
       clearTimeout(timer);
       client.removeEventListener("abort", onGone);
     },
   };
-}
-
-function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    signal.throwIfAborted();
-    const onAbort = () => {
-      clearTimeout(timer);
-      reject(signal.reason);
-    };
-    const timer = setTimeout(() => {
-      signal.removeEventListener("abort", onAbort);
-      resolve();
-    }, ms);
-    signal.addEventListener("abort", onAbort, { once: true });
-  });
 }

@@ -26,7 +26,7 @@ export function eventStream(
   options: EventStreamOptions,
 ): ReadableStream<Uint8Array> {
   let ended = false;
-  let cutOff: NodeJS.Timeout | undefined;
+  let cutOff: ReturnType<typeof setTimeout> | undefined;
   const end = () => {
     if (ended) return;
     ended = true;

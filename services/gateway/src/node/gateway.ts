@@ -4,17 +4,19 @@ import { createClient, messageBytesMaxDefault } from "@florence/grpc";
 import { createLogger } from "@florence/node";
 import { Decoder } from "@florence/proto/decoder";
 import { Encoder } from "@florence/proto/encoder";
-import { Fault, type Logger } from "@florence/service";
+import { createEvents, Fault, formatAddress, type Listener, type Logger } from "@florence/service";
 import { getRequestListener } from "@hono/node-server";
 import { createGateway } from "../app.ts";
 import type { GatewayConfig } from "../config.ts";
+import { gatewayEvents } from "../events.ts";
 import { faultResponse } from "../http/problem.ts";
+import { logEvents } from "../log-events.ts";
 import { balancedClients } from "../peers/clients.ts";
 import type { Resolve } from "../peers/names.ts";
 import { Peers } from "../peers/peers.ts";
+import { resolveHost } from "./resolve.ts";
 import { createUrlFetch } from "./url-fetch.ts";
 
-export { createGateway, type Gateway, type GatewayParts } from "../app.ts";
 export { type GatewayConfig, gatewayConfig } from "../config.ts";
 
 /** A listening gateway. Disposing it stops accepting, lets calls finish until the drain deadline, then cuts them. */
@@ -27,32 +29,47 @@ const MiB = 1024 * 1024;
 // Clients hold connections open between calls, and a load balancer holds many for all of its own.
 const connectionsMin = 4096;
 
-/**
- * Starts the gateway on Node, with grpc-js towards the services. They need not be up yet. `resolve` stands in for the system's resolver of
- * the services' names. Throws when the port is taken.
- */
+export interface GatewayOptions {
+  /** Resolves the services' names. Default: as the system does. */
+  readonly resolve?: Resolve;
+  /** Hear what happens, as the log does. */
+  readonly listeners?: readonly Listener<typeof gatewayEvents>[];
+}
+
+/** Starts the gateway on Node, with grpc-js towards the services. They need not be up yet. Throws when the port is taken. */
 export async function startGateway(
   config: GatewayConfig,
   log: Logger = createLogger({ name: "gateway", level: config.logLevel }),
-  resolve?: Resolve,
+  { resolve = resolveHost, listeners = [] }: GatewayOptions = {},
 ): Promise<RunningGateway> {
   const stopping = new AbortController();
+  const events = createEvents(gatewayEvents, [logEvents(log), ...listeners]);
   const clientOptions = {
     deadlineMsDefault: config.deadlineMs,
     // The request's envelope is far below a MiB.
     messageBytesMax: Math.max(messageBytesMaxDefault, config.uploadBytesMax + MiB),
   };
-  const peersOptions = { log, resolveMs: config.resolveMs, ...(resolve && { resolve }) };
+  const shared = { events, resolve, resolveMs: config.resolveMs };
   await using resources = new AsyncDisposableStack();
   const encoders = resources.use(
-    new Peers({ ...peersOptions, list: config.encoder, connect: (it) => createClient(Encoder, it, clientOptions) }),
+    new Peers({
+      ...shared,
+      service: "encoder",
+      list: config.encoder,
+      connect: (address) => createClient(Encoder, address, clientOptions),
+    }),
   );
   const decoders = resources.use(
-    new Peers({ ...peersOptions, list: config.decoder, connect: (it) => createClient(Decoder, it, clientOptions) }),
+    new Peers({
+      ...shared,
+      service: "decoder",
+      list: config.decoder,
+      connect: (address) => createClient(Decoder, address, clientOptions),
+    }),
   );
   const app = createGateway({
-    ...balancedClients(encoders, decoders, log),
-    log,
+    ...balancedClients(encoders, decoders, events),
+    events,
     limits: config,
     idSecret: config.idSecret && new TextEncoder().encode(config.idSecret.reveal()),
     fetchUrl: createUrlFetch({ redirectsMax: config.urlRedirectsMax, timeoutMs: config.urlFetchMs }),
@@ -82,7 +99,7 @@ export async function startGateway(
   // Idle connections cost some kilobytes each, so there may be many; past this one is refused, not kept.
   server.maxConnections = Math.max(connectionsMin, 4 * (config.requestsMax + config.queueMax));
   const port = await listen(server, config.port, config.host);
-  const url = `http://${urlHost(config.host)}:${port}`;
+  const url = `http://${formatAddress(reachableHost(config.host), port)}`;
   log.info({ url, encoder: config.encoder, decoder: config.decoder }, "gateway listening");
   resources.defer(() => stop(server, config.drainMs));
   resources.defer(() => stopping.abort());
@@ -98,9 +115,8 @@ function listen(server: Server, port: number, host: string): Promise<number> {
 }
 
 /** What one would type to reach the address from this machine. */
-function urlHost(host: string): string {
-  if (["0.0.0.0", "::", "127.0.0.1", "::1"].includes(host)) return "localhost";
-  return host.includes(":") ? `[${host}]` : host;
+function reachableHost(host: string): string {
+  return ["0.0.0.0", "::", "127.0.0.1", "::1"].includes(host) ? "localhost" : host;
 }
 
 async function stop(server: Server, drainMs: number): Promise<void> {

@@ -1,16 +1,18 @@
-import { lookup as dnsLookup, type LookupAddress } from "node:dns";
+import type { LookupAddress } from "node:dns";
 import type { IncomingMessage } from "node:http";
 import { request as httpsRequest, type RequestOptions } from "node:https";
 import { BlockList, isIP, type LookupFunction } from "node:net";
-import { Fault } from "@florence/service";
+import { Fault, orAborted } from "@florence/service";
 import type { UrlFetch } from "../annotate/image-source.ts";
 import { type HeldBytesAccount, tooLarge } from "../http/body.ts";
+import type { Resolve } from "../peers/names.ts";
+import { resolveHost } from "./resolve.ts";
 
 export interface UrlFetchOptions {
   readonly redirectsMax: number;
   readonly timeoutMs: number;
-  /** Resolves a host name to its addresses. */
-  readonly resolve?: (host: string) => Promise<LookupAddress[]>;
+  /** Default: the system's. */
+  readonly resolve?: Resolve;
   /** Says whether an image may be fetched from an address. */
   readonly addressAllowed?: (address: string) => boolean;
   /** Certificates to trust beside the system's. */
@@ -23,7 +25,7 @@ export interface UrlFetchOptions {
  * Redirects are followed under the same rules.
  */
 export function createUrlFetch(options: UrlFetchOptions): UrlFetch {
-  const { redirectsMax, timeoutMs, resolve = resolveAll, addressAllowed = isPublicAddress, ca } = options;
+  const { redirectsMax, timeoutMs, resolve = resolveHost, addressAllowed = isPublicAddress, ca } = options;
 
   return async function fetchImage(url, bytesMax, account, outerSignal) {
     const signal = AbortSignal.any([outerSignal, AbortSignal.timeout(timeoutMs)]);
@@ -60,24 +62,23 @@ function parseUrl(text: string, base?: URL): URL {
 
 async function checkedAddress(
   url: URL,
-  resolve: (host: string) => Promise<LookupAddress[]>,
+  resolve: Resolve,
   addressAllowed: (address: string) => boolean,
   signal: AbortSignal,
 ): Promise<LookupAddress> {
   const host = url.hostname.replace(/^\[|\]$/g, ""); // An IPv6 literal stands in brackets.
-  const family = isIP(host);
   const addresses =
-    family !== 0
-      ? [{ address: host, family }]
-      : await aborted(resolve(host), signal).catch((error: unknown) => {
+    isIP(host) !== 0
+      ? [host]
+      : await orAborted(resolve(host), signal).catch((error: unknown) => {
           throw unreachable(url, error);
         });
   const [first] = addresses;
   if (first === undefined) throw new Fault("url_unreachable", `image.url: ${url.host} has no address.`);
-  if (!addresses.every(({ address }) => addressAllowed(address))) {
+  if (!addresses.every(addressAllowed)) {
     throw new Fault("url_forbidden", "image.url: only public addresses are fetched.");
   }
-  return first;
+  return { address: first, family: isIP(first) };
 }
 
 function get(url: URL, address: LookupAddress, signal: AbortSignal, ca: string | undefined): Promise<IncomingMessage> {
@@ -124,25 +125,6 @@ async function readResponse(
 
 function unreachable(url: URL, cause: unknown): Fault {
   return new Fault("url_unreachable", `image.url: ${url.host} could not be reached.`, { cause });
-}
-
-/** Rejects with the signal's reason when it fires first; name resolution itself cannot be cancelled. */
-async function aborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  const { promise: abort, reject } = Promise.withResolvers<never>();
-  const onAbort = () => reject(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    return await Promise.race([promise, abort]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-  }
-}
-
-function resolveAll(host: string): Promise<LookupAddress[]> {
-  return new Promise((resolve, reject) => {
-    dnsLookup(host, { all: true }, (error, addresses) => (error ? reject(error) : resolve(addresses)));
-  });
 }
 
 const notPublic = new BlockList();

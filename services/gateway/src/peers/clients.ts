@@ -1,112 +1,62 @@
-import { hash } from "node:crypto";
 import type { Decoder } from "@florence/proto/decoder";
 import type { Encoder } from "@florence/proto/encoder";
-import { type CallOptions, type Client, Fault, type Logger, toFault } from "@florence/service";
-import type { DecoderClient, EncoderClient } from "../annotate/encode.ts";
-import { Agreement } from "./agreement.ts";
-import { byImage, byLoad, RetryBudget } from "./choice.ts";
-import type { Peer, Peers } from "./peers.ts";
+import type { Client } from "@florence/service";
+import type { GatewayEvents } from "../events.ts";
+import { Agreement, type LoadedModels } from "./agreement.ts";
+import { Attempt } from "./attempt.ts";
+import { byImage, byLoad } from "./choice.ts";
+import type { Peers } from "./peers.ts";
 
-// An image that three encoders in a row cannot take will not be taken.
-const triesMax = 3;
+/** What the gateway calls on an encoder; grpc-js in Node, anything of the same shape elsewhere. */
+export type EncoderClient = Pick<Client<typeof Encoder>, "encode">;
 
-// A peer that is not there says so at once, and asking the next costs nothing. What fails later was work, and doing it again is a retry.
-const refusedWithinMs = 50;
-
-/** Whether the next peer may be asked: freely after a refusal, within the budget after work was lost. */
-function mayTryNext(budget: RetryBudget, beganAt: number): boolean {
-  return performance.now() - beganAt < refusedWithinMs || budget.take();
-}
+/** What the gateway calls on a decoder. */
+export type DecoderClient = Pick<Client<typeof Decoder>, "generate">;
 
 /**
- * All encoders as one and all decoders as one, of those that agree on the checkpoint. An image goes to its own encoder, and to the next
- * when that is not there. A call goes to the least busy decoder, and is tried elsewhere only while nothing of it has come back.
+ * All encoders as one and all decoders as one, of those that agree on the checkpoint, and what they have loaded. An image goes to its own
+ * encoder, and to the next when that is not there. A call goes to the least busy decoder. Each call is one try: retry.ts says whether there
+ * is another.
  */
 export function balancedClients(
   encoders: Peers<Client<typeof Encoder>>,
   decoders: Peers<Client<typeof Decoder>>,
-  log: Logger,
-): { encoder: EncoderClient; decoder: DecoderClient } {
-  const agreement = new Agreement(encoders, decoders, log);
-  const encodeBudget = new RetryBudget();
-  const generateBudget = new RetryBudget();
+  events: GatewayEvents,
+): { readonly encoder: EncoderClient; readonly decoder: DecoderClient; readonly models: LoadedModels } {
+  const agreement = new Agreement(encoders, decoders, events);
   const encoder: EncoderClient = {
     async encode(request, options) {
-      const image = hash("sha256", request.image as Uint8Array);
-      const order = byImage(await agreement.members(await encoders.all()), image, performance.now());
-      const remaining = countdown(options);
-      encodeBudget.call();
-      for (const { peer, isLast } of tries(encoders, order)) {
-        const beganAt = performance.now();
-        peer.inFlight++;
-        try {
-          return await peer.client.encode(request, remaining());
-        } catch (error) {
-          if (!isAbsent(error)) throw error;
-          encoders.avoid(peer);
-          if (isLast() || !mayTryNext(encodeBudget, beganAt)) throw error;
-        } finally {
-          peer.inFlight--;
-        }
+      const image = await digestOf(request.image as Uint8Array<ArrayBuffer>);
+      const members = await agreement.members(await encoders.all());
+      using attempt = new Attempt(encoders, byImage(members, image, performance.now()));
+      try {
+        const response = await attempt.client.encode(request, options);
+        attempt.answered();
+        return response;
+      } catch (error) {
+        throw attempt.failed(error);
       }
-      throw none();
     },
-    getEncoderModel: () => agreement.encoder(),
   };
   const decoder: DecoderClient = {
     async *generate(request, options) {
-      const order = byLoad(await agreement.members(await decoders.all()), performance.now());
-      const remaining = countdown(options);
-      generateBudget.call();
-      for (const { peer, isLast } of tries(decoders, order)) {
-        let begun = false;
-        const beganAt = performance.now();
-        peer.inFlight++;
-        try {
-          for await (const response of peer.client.generate(request, remaining())) {
-            begun = true;
-            yield response;
-          }
-          return;
-        } catch (error) {
-          if (!isAbsent(error)) throw error;
-          decoders.avoid(peer);
-          if (begun || isLast() || !mayTryNext(generateBudget, beganAt)) throw error;
-        } finally {
-          peer.inFlight--;
+      const members = await agreement.members(await decoders.all());
+      using attempt = new Attempt(decoders, byLoad(members, performance.now()));
+      try {
+        for await (const response of attempt.client.generate(request, options)) {
+          attempt.answered();
+          yield response;
         }
+      } catch (error) {
+        throw attempt.failed(error);
       }
-      throw none();
     },
-    getDecoderModel: () => agreement.decoder(),
   };
-  return { encoder, decoder };
+  return { encoder, decoder, models: agreement };
 }
 
-/** The first few peers of an order, without those that went while the ones before were tried. */
-function* tries<C extends { close(): void }>(
-  peers: Peers<C>,
-  order: readonly Peer<C>[],
-): Generator<{ peer: Peer<C>; isLast: () => boolean }> {
-  for (const [i, peer] of order.slice(0, triesMax).entries()) {
-    if (!peers.has(peer)) continue;
-    const isLast = () => !order.slice(i + 1, triesMax).some((next) => peers.has(next));
-    yield { peer, isLast };
-  }
-}
-
-/** The options of a call for each of its tries: a later one has what the ones before have left of its deadline. */
-function countdown(options: CallOptions = {}): () => CallOptions {
-  const { deadlineMs } = options;
-  if (deadlineMs === undefined) return () => options;
-  const beganAt = performance.now();
-  return () => ({ ...options, deadlineMs: Math.max(1, deadlineMs - (performance.now() - beganAt)) });
-}
-
-function isAbsent(error: unknown): boolean {
-  return toFault(error).code === "unavailable";
-}
-
-function none(): Fault {
-  return new Fault("unavailable", "No server of this service is there.", { retryAfterS: 1 });
+/** SHA-256 of an image's bytes, in hexadecimal. */
+async function digestOf(image: Uint8Array<ArrayBuffer>): Promise<string> {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", image));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -1,34 +1,40 @@
-import { lookup } from "node:dns/promises";
-import { isIP } from "node:net";
-import type { Logger } from "@florence/service";
+import { addressFamily, formatAddress, type HostAndPort, parseAddresses, within } from "@florence/service";
+import type { GatewayEvents, ServiceName } from "../events.ts";
 
-/** All addresses of a host name. */
-export type Resolve = (host: string) => Promise<string[]>;
+/** All addresses of a host name, at least one; rejects where the name has none. */
+export type Resolve = (host: string) => Promise<readonly string[]>;
 
 // A name server that has not answered by then is taken for one that does not.
 const timeoutMs = 5_000;
 
-interface Entry {
-  readonly host: string;
-  readonly port: string;
+interface Entry extends HostAndPort {
   /** host:port of each, as last resolved. */
   addresses: readonly string[];
   failing: boolean;
 }
 
+export interface PeerNamesOptions {
+  /** host:port, comma-separated. */
+  readonly list: string;
+  readonly service: ServiceName;
+  readonly events: Pick<GatewayEvents, "nameUnresolved">;
+  readonly resolve: Resolve;
+}
+
 /** A list of host:port, in which a host name stands for all of its addresses, as they were when last resolved. */
 export class PeerNames {
+  readonly #options: PeerNamesOptions;
   readonly #entries: readonly Entry[];
   readonly #named: readonly Entry[];
-  readonly #resolve: Resolve;
-  readonly #log: Logger;
 
   /** Throws an Error where the list is not made of host:port. */
-  constructor(list: string, log: Logger, resolve: Resolve = lookupAll) {
-    this.#entries = parseList(list);
-    this.#named = this.#entries.filter(({ host }) => isIP(host) === 0);
-    this.#resolve = resolve;
-    this.#log = log;
+  constructor(options: PeerNamesOptions) {
+    this.#options = options;
+    this.#entries = parseAddresses(options.list).map(({ host, port }) => {
+      const addresses = addressFamily(host) === 0 ? [] : [formatAddress(host, port)];
+      return { host, port, addresses, failing: false };
+    });
+    this.#named = this.#entries.filter(({ host }) => addressFamily(host) === 0);
   }
 
   /** Whether anything can change: some entry is a name. */
@@ -49,47 +55,15 @@ export class PeerNames {
   async #resolveEntry(entry: Entry): Promise<void> {
     const { host, port } = entry;
     try {
-      const hosts = await withTimeout(this.#resolve(host), timeoutMs);
+      const hosts = await within(this.#options.resolve(host), timeoutMs);
       if (hosts.length === 0) throw new Error("The name has no addresses.");
-      entry.addresses = hosts.map((address) => addressOf(address, port));
+      entry.addresses = hosts.map((address) => formatAddress(address, port));
       entry.failing = false;
     } catch (error) {
+      const { service, events } = this.#options;
       // Said once: while it lasts it is tried every few seconds.
-      if (!entry.failing) this.#log.warn({ host, err: error }, "name not resolved, its last addresses are kept");
+      if (!entry.failing) events.nameUnresolved({ service, host, error });
       entry.failing = true;
     }
   }
-}
-
-function parseList(list: string): Entry[] {
-  const texts = list
-    .split(",")
-    .map((text) => text.trim())
-    .filter((text) => text !== "");
-  if (texts.length === 0) throw new Error("A service needs at least one host:port.");
-  return texts.map((text) => {
-    const match = /^(?:\[([^\]]+)\]|([^:[\]/]+)):(\d{1,5})$/.exec(text);
-    if (!match) throw new Error(`${JSON.stringify(text)} is not of the form host:port.`);
-    const host = (match[1] ?? match[2]) as string;
-    const port = match[3] as string;
-    return { host, port, addresses: isIP(host) === 0 ? [] : [addressOf(host, port)], failing: false };
-  });
-}
-
-async function withTimeout<T>(promise: Promise<T>, ms: number): Promise<T> {
-  const { promise: late, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new Error(`No answer within ${ms} ms.`)), ms);
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-async function lookupAll(host: string): Promise<string[]> {
-  return (await lookup(host, { all: true })).map(({ address }) => address);
-}
-
-function addressOf(host: string, port: string): string {
-  return isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`;
 }

@@ -1,5 +1,5 @@
-import type { Logger } from "@florence/service";
-import { PeerNames, type Resolve } from "./names.ts";
+import type { GatewayEvents } from "../events.ts";
+import { PeerNames, type PeerNamesOptions } from "./names.ts";
 
 /** One process behind a name or an address. */
 export interface Peer<C> {
@@ -7,17 +7,13 @@ export interface Peer<C> {
   readonly client: C;
   /** Calls under way. */
   inFlight: number;
-  /** Not chosen before this moment (performance.now), because it just was not there. */
+  /** Comes last until this moment (performance.now), because it just was not there; 0 where it was. */
   avoidUntil: number;
 }
 
-export interface PeersOptions<C> {
-  /** host:port, comma-separated; a host name stands for all of its addresses. */
-  readonly list: string;
+export interface PeersOptions<C> extends PeerNamesOptions {
   readonly connect: (address: string) => C;
-  readonly log: Logger;
-  /** Default: the system's resolver. */
-  readonly resolve?: Resolve;
+  readonly events: GatewayEvents;
   /** Names are resolved again after about this long, milliseconds. Default 5,000. */
   readonly resolveMs?: number;
 }
@@ -42,8 +38,8 @@ export class Peers<C extends { close(): void }> implements Disposable {
   readonly #names: PeerNames;
   readonly #peers = new Map<string, Peer<C>>();
   /** Gone, with calls still under way. */
-  readonly #leaving = new Map<Peer<C>, NodeJS.Timeout>();
-  #timer: NodeJS.Timeout | undefined;
+  readonly #leaving = new Map<Peer<C>, ReturnType<typeof setInterval>>();
+  #timer: ReturnType<typeof setTimeout> | undefined;
   #refreshing: Promise<void> | undefined;
   #refreshedAt = Number.NEGATIVE_INFINITY;
   #disposed = false;
@@ -51,7 +47,7 @@ export class Peers<C extends { close(): void }> implements Disposable {
   /** Throws an Error where the list is not made of host:port. */
   constructor(options: PeersOptions<C>) {
     this.#options = options;
-    this.#names = new PeerNames(options.list, options.log, options.resolve);
+    this.#names = new PeerNames(options);
     this.#apply();
     if (!this.#names.changing) return;
     void this.refresh();
@@ -83,10 +79,20 @@ export class Peers<C extends { close(): void }> implements Disposable {
     return this.#refreshing;
   }
 
-  /** A call failed because the peer was not there. */
-  avoid(peer: Peer<C>): void {
-    peer.avoidUntil = performance.now() + avoidMs;
+  /** A call failed because the peer was not there: others come first for a while. */
+  avoid(peer: Peer<C>, ms = avoidMs): void {
+    const { service, events } = this.#options;
+    peer.avoidUntil = performance.now() + ms;
+    events.peerAvoided({ service, address: peer.address, ms });
     void this.#refreshSoon();
+  }
+
+  /** A call was answered: the peer is there, again if it was not. */
+  answered(peer: Peer<C>): void {
+    if (peer.avoidUntil === 0) return;
+    peer.avoidUntil = 0;
+    const { service, events } = this.#options;
+    events.peerBack({ service, address: peer.address });
   }
 
   [Symbol.dispose](): void {
@@ -108,7 +114,6 @@ export class Peers<C extends { close(): void }> implements Disposable {
       void this.refresh();
       this.#schedule();
     }, inMs);
-    this.#timer.unref();
   }
 
   async #refreshSoon(): Promise<void> {
@@ -119,18 +124,21 @@ export class Peers<C extends { close(): void }> implements Disposable {
 
   /** Makes the peers those of the addresses. */
   #apply(): void {
-    const { connect, log } = this.#options;
+    const { connect, service, events } = this.#options;
     const { addresses } = this.#names;
     const wanted = new Set(addresses.slice(0, peersMax));
-    if (addresses.length > peersMax) log.warn({ addresses: addresses.length, used: peersMax }, "too many addresses");
+    if (addresses.length > peersMax) {
+      events.addressesExceeded({ service, addresses: addresses.length, used: peersMax });
+    }
     for (const address of wanted) {
       if (this.#peers.has(address)) continue;
       this.#peers.set(address, { address, client: connect(address), inFlight: 0, avoidUntil: 0 });
+      events.peerFound({ service, address });
     }
     for (const [address, peer] of this.#peers) {
       if (wanted.has(address)) continue;
       this.#peers.delete(address);
-      log.info({ address }, "a peer is gone");
+      events.peerGone({ service, address });
       this.#letGo(peer);
     }
   }
@@ -145,7 +153,6 @@ export class Peers<C extends { close(): void }> implements Disposable {
       peer.client.close();
     };
     const timer = setInterval(close, 1_000);
-    timer.unref();
     this.#leaving.set(peer, timer);
     close();
   }

@@ -4,7 +4,10 @@ import type { RunningServer } from "@florence/grpc";
 const everyAddress: ReadonlySet<string> = new Set(["0.0.0.0", "::"]);
 
 /** host:port under which other services reach this server. */
-export function holderAddress(server: RunningServer, config: { host: string; advertise: string | undefined }): string {
+export function advertisedAddress(
+  server: RunningServer,
+  config: { host: string; advertise: string | undefined },
+): string {
   if (config.advertise !== undefined) return config.advertise;
   if (!everyAddress.has(config.host)) return server.address;
   return `${machineAddress() ?? "127.0.0.1"}:${server.port}`;

@@ -1,0 +1,74 @@
+import { headerBytes } from "../codec.ts";
+import { type EmbeddingEvents, unheard } from "../events.ts";
+import { MemoryStore } from "../memory-store.ts";
+import type { EmbeddingStore } from "../store.ts";
+import { connectNats } from "./connection.ts";
+import { Leases } from "./leases.ts";
+import { RemoteAliases } from "./remote-aliases.ts";
+import type { NatsConfig } from "./settings.ts";
+import { NatsStore } from "./store.ts";
+import { TieredStore } from "./tiered-store.ts";
+
+/** Where a service finds and keeps embeddings. Without NATS there is only the store in memory. */
+export interface Stores extends AsyncDisposable {
+  readonly store: EmbeddingStore;
+  readonly leases?: Leases;
+  readonly remoteAliases?: RemoteAliases;
+}
+
+/** The bounds of the store in memory, and the size of what is stored. */
+export interface StoreBounds {
+  readonly storeBytesMax: number;
+  readonly storeTtlMs: number;
+  /** Bytes of one embedding of the checkpoint that is served, in memory. */
+  readonly embeddingBytes: number;
+}
+
+/**
+ * Opens the stores of an encoder or decoder. NATS that cannot be reached does not keep a service from starting. Throws a
+ * NatsConfigError for settings that cannot work.
+ */
+export async function openStores(
+  config: NatsConfig,
+  { storeBytesMax, storeTtlMs, embeddingBytes }: StoreBounds,
+  events: EmbeddingEvents = unheard,
+): Promise<Stores> {
+  await using resources = new AsyncDisposableStack();
+  const inMemory = new MemoryStore({ bytesMax: storeBytesMax, ttlMs: storeTtlMs, events });
+  if (config.servers === undefined) {
+    resources.use(inMemory);
+    const opened = resources.move();
+    return { store: inMemory, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+  }
+  const link = resources.use(
+    await connectNats({
+      servers: config.servers.split(",").map((server) => server.trim()),
+      name: "florence",
+      user: config.user,
+      password: config.password?.reveal(),
+      token: config.token?.reveal(),
+      credsFile: config.credsFile,
+      tls: tlsOf(config),
+      events,
+    }),
+  );
+  const { ttlMs, bytesMax, replicas, readMsMax } = config;
+  const remote = await NatsStore.open(link, {
+    valueBytesMax: headerBytes + embeddingBytes,
+    ttlMs,
+    bytesMax,
+    replicas,
+    readMsMax,
+    events,
+  });
+  const store = resources.use(new TieredStore({ memory: inMemory, remote }));
+  const remoteAliases = resources.use(await RemoteAliases.open(link, { ttlMs, replicas, readMsMax, events }));
+  const leases = resources.use(await Leases.open(link, { replicas, acquireMsMax: readMsMax, events }));
+  const opened = resources.move();
+  return { store, leases, remoteAliases, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+}
+
+function tlsOf({ caFile, certFile, keyFile }: NatsConfig) {
+  if (caFile === undefined && certFile === undefined && keyFile === undefined) return undefined;
+  return { ...(caFile && { caFile }), ...(certFile && { certFile }), ...(keyFile && { keyFile }) };
+}

@@ -1,0 +1,33 @@
+import { createEvents, type Events, event, type Fault, type Listener, type Logger } from "@florence/service";
+
+/** A call that ended: its method's full name, such as florence.v1.Encoder.Encode, and its client's address. */
+interface EndedCall {
+  readonly method: string;
+  readonly peer: string;
+  /** Milliseconds from its arrival to its end. */
+  readonly ms: number;
+}
+
+/** How the calls of a server end. */
+export const callEvents = {
+  callAnswered: event<EndedCall>("A call was answered, to the end of its stream."),
+  callRefused: event<EndedCall & { readonly fault: Fault }>(
+    "A call was refused, ran out of time, or was left by its client.",
+  ),
+  callFailed: event<EndedCall & { readonly fault: Fault }>(
+    "A call failed for a reason that its client does not learn.",
+  ),
+};
+
+/** Where a server says how its calls end. */
+export type CallEvents = Events<typeof callEvents>;
+
+export const unheard: CallEvents = createEvents(callEvents);
+
+/** Logs calls that went wrong. */
+export function logCalls(log: Logger): Listener<typeof callEvents> {
+  return {
+    callFailed: ({ method, peer, fault }) => log.error({ method, peer, err: fault }, "call failed"),
+    callRefused: ({ method, peer, fault }) => log.debug({ method, peer, code: fault.code }, "call refused"),
+  };
+}

@@ -1,0 +1,49 @@
+import { embeddingEvents, type Tier } from "@florence/embeddings";
+import { callEvents, logCalls } from "@florence/grpc";
+import { type Events, event, type Listener, type Logger } from "@florence/service";
+import { logWorkers, workerEvents } from "@florence/worker";
+import type { Outcome } from "./shared-encoding.ts";
+
+/** Everything that happens in an encoder. Times are milliseconds. */
+export const encoderEvents = {
+  ...callEvents,
+  ...embeddingEvents,
+  ...workerEvents,
+  serving: event<{ address: string; advertised: string; model: string; precision: string }>("The encoder takes calls."),
+  imageAnswered: event<{
+    outcome: Outcome;
+    tier?: Tier | undefined;
+    preprocessMs: number;
+    queueMs: number;
+    encodeMs: number;
+  }>("A call has its image's embedding in the store."),
+  imageLookedUp: event<{ result: "hit" | "miss"; tier?: Tier | undefined }>(
+    "The store was asked for the embedding of a file that was seen before.",
+  ),
+  imageJoined: event<{ by: "file" | "pixels" }>("A call waited for what another call of this process had begun."),
+  imageAdmitted: event<{ waitedMs: number }>("An image took one of the places of those that are decoded and encoded."),
+  imageDecoded: event<{ width: number; height: number; preprocessMs: number }>(
+    "An image was decoded, oriented, hashed and resized; its size in pixels.",
+  ),
+  imageQueued: event<{ waiting: number }>("An image waits for the vision graph; how many do, it included."),
+  batchRun: event<{ images: number; encodeMs: number }>("The vision graph ran once."),
+  imageEncoded: event("An image went through the vision graph."),
+  encodingGivenUp: event<{ key: string; holder: string; ended: string }>(
+    "Another encoder had the lease on an image and did not finish it.",
+  ),
+  leaseKept: event<{ error: unknown }>("A lease could not be given back; it runs out by itself."),
+};
+
+/** Where the parts of an encoder say what happens. */
+export type EncoderEvents = Events<typeof encoderEvents>;
+
+/** Logs what an operator should know. */
+export function logEncoder(log: Logger): Listener<typeof encoderEvents> {
+  return {
+    ...logCalls(log),
+    ...logWorkers(log),
+    serving: ({ advertised: holder, ...about }) => log.info({ ...about, holder }, "encoder serving"),
+    encodingGivenUp: (about) => log.debug(about, "another encoder did not finish an image"),
+    leaseKept: ({ error }) => log.error({ err: error }, "a lease was not given back"),
+  };
+}

@@ -1,0 +1,69 @@
+import { type TaskRow, tasks } from "@florence/model/tasks";
+import { admitted, type Entrance } from "../http/admitted.ts";
+import type { ReadContext } from "../http/body.ts";
+import { json } from "../http/json.ts";
+import type { Route } from "../http/route.ts";
+import { type AnnotateParts, annotate, collect, upload } from "./annotate.ts";
+import { readForm } from "./forms.ts";
+import { modelsJson } from "./models.ts";
+import { toAnnotateRequest, toUploadRequest } from "./request.ts";
+import { bodySchema, callSchema, uploadSchema } from "./schema.ts";
+import { annotateStream } from "./stream.ts";
+
+/** The routes of this system's own dialect. */
+export function annotateRoutes(parts: AnnotateParts, entrance: Entrance): readonly Route[] {
+  const { models, limits } = parts;
+  return [
+    {
+      method: "POST",
+      path: "/v1/annotate",
+      description: "Ask one or several tasks about an image.",
+      schema: bodySchema(callSchema(limits)),
+      handle: (incoming) =>
+        admitted(entrance, incoming, readAnnotate, async (request, { call, account, scope }) => {
+          const events = annotate(request, { ...parts, call, account });
+          if (request.stream) return await annotateStream(events, call, scope, parts.events);
+          return json(await collect(request, events));
+        }),
+    },
+    {
+      method: "POST",
+      path: "/v1/images",
+      description: "Send and encode an image now, ask about it later by its id.",
+      schema: bodySchema(uploadSchema),
+      handle: (incoming) =>
+        admitted(entrance, incoming, readUpload, async (request, { call, account }) =>
+          json(await upload(request, { ...parts, call, account }), 201),
+        ),
+    },
+    {
+      method: "GET",
+      path: "/v1/tasks",
+      description: "The tasks and what each one takes.",
+      handle: () => json({ tasks: tasks.map(taskJson) }),
+    },
+    {
+      method: "GET",
+      path: "/v1/models",
+      description: "The checkpoint that is loaded.",
+      handle: async () => json(modelsJson(await models.get())),
+    },
+  ];
+}
+
+async function readAnnotate(request: Request, context: ReadContext) {
+  return toAnnotateRequest(await readForm(request, context), context.limits, accepts(request, "text/event-stream"));
+}
+
+async function readUpload(request: Request, context: ReadContext) {
+  return toUploadRequest(await readForm(request, context));
+}
+
+function accepts(request: Request, mediaType: string): boolean {
+  const types = (request.headers.get("accept") ?? "").split(",").map((type) => (type.split(";")[0] ?? "").trim());
+  return types.includes(mediaType);
+}
+
+function taskJson({ name, token, input, answer, description }: TaskRow) {
+  return { name, token, input, answer, description };
+}

@@ -1,0 +1,31 @@
+import type { Listener, Logger } from "@florence/service";
+import type { gatewayEvents } from "./events.ts";
+import { probePaths } from "./http/probes.ts";
+
+/** Writes a line for what an operator would want to read of a gateway's events. */
+export function logEvents(log: Logger): Listener<typeof gatewayEvents> {
+  return {
+    requestAnswered(line) {
+      // Probes come every few seconds and say nothing while all is well.
+      if (probePaths.has(line.path) && line.status < 400) log.debug(line, "request");
+      else log.info(line, "request");
+    },
+    // Faults below 500 are the caller's and show in the request's line; the others need an operator.
+    requestRefused: ({ requestId, fault }) => log.debug({ requestId, err: fault }, "request refused"),
+    requestFailed: ({ requestId, fault }) => log.error({ requestId, err: fault }, "request failed"),
+    streamFailed: ({ requestId, fault }) => log.error({ requestId, err: fault }, "stream failed"),
+    encodeRetried({ requestId, fault, pauseMs }) {
+      if (pauseMs === 0) log.debug({ requestId, err: fault }, "encoder unavailable, asking another");
+      else log.warn({ requestId, err: fault }, "no encoder is there, asking again");
+    },
+    embeddingEvicted: ({ requestId }) => log.info({ requestId }, "embedding evicted, encoding the image again"),
+    generateRetried({ requestId, fault, tasks }) {
+      log.warn({ requestId, err: fault, tasks }, "decoder unavailable, asking another");
+    },
+    peerGone: ({ address }) => log.info({ address }, "a peer is gone"),
+    peerLeftOut: ({ service: _, ...about }) => log.warn(about, "peer has another checkpoint, left out"),
+    nameUnresolved: ({ host, error }) =>
+      log.warn({ host, err: error }, "name not resolved, its last addresses are kept"),
+    addressesExceeded: ({ addresses, used }) => log.warn({ addresses, used }, "too many addresses"),
+  };
+}

@@ -1,0 +1,17 @@
+#!/usr/bin/env node
+// A gateway as a process of its own: settings, server. SIGTERM drains it.
+
+import { createLogger, endGraceMs, environment, readEnvironment, run, runProgram } from "@florence/node";
+import { gatewayConfig } from "./config.ts";
+import { startGateway } from "./node/gateway.ts";
+
+await runProgram("florence gateway", async () => {
+  const config = readEnvironment(environment, gatewayConfig);
+  const log = createLogger({ name: "gateway", level: config.logLevel });
+  const start = async () => {
+    const gateway = await startGateway(config, log);
+    process.stdout.write(`florence gateway listens on ${gateway.url}\n`);
+    return gateway;
+  };
+  await run(start, { drainMs: config.drainMs + endGraceMs });
+});
