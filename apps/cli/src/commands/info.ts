@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
 import {
+  checkTokenizer,
   type Manifest,
   type ModelConfig,
   manifestName,
@@ -9,14 +10,19 @@ import {
   readManifest,
 } from "@florence/model";
 import type { Command } from "commander";
+import { addCheckpointFlags, type CheckpointFlags, openOptions } from "../checkpoint-flags.ts";
 import { percent } from "../model.ts";
 
+interface InfoFlags extends CheckpointFlags {
+  readonly json?: boolean;
+}
+
 export function configureInfo(command: Command): void {
-  command
+  addCheckpointFlags(command)
     .argument("<folder>", "checkpoint in either layout, or built folder")
     .option("--json", "print JSON")
-    .action((folder: string, { json }: { json?: boolean }) => {
-      const facts = describeFolder(folder);
+    .action(async (folder: string, { json, ...flags }: InfoFlags) => {
+      const facts = await describeFolder(folder, flags);
       const lines = Object.entries(facts).map(
         ([key, value]) => `${key.padEnd(20)} ${typeof value === "string" ? value : JSON.stringify(value)}`,
       );
@@ -24,9 +30,10 @@ export function configureInfo(command: Command): void {
     });
 }
 
-function describeFolder(folder: string): Record<string, unknown> {
+async function describeFolder(folder: string, flags: CheckpointFlags): Promise<Record<string, unknown>> {
   if (existsSync(join(folder, manifestName))) return { ...builtFacts(readManifest(folder)) };
-  const checkpoint = openCheckpoint(folder);
+  const checkpoint = openCheckpoint(folder, openOptions(flags));
+  const notes = [...checkpoint.notes, ...(await checkTokenizer(checkpoint))];
   const tensors = [...checkpoint.tensors.values()];
   const count = (shape: readonly number[]) => shape.reduce((n, d) => n * d, 1);
   return {
@@ -36,16 +43,27 @@ function describeFolder(folder: string): Record<string, unknown> {
     files: checkpoint.files.map((file) => basename(file)),
     parameters: tensors.reduce((n, t) => n + count(t.shape), 0),
     stored: [...new Set(tensors.map((t) => t.dtype))].join(", "),
+    ...(notes.length > 0 && { notes }),
     ...configFacts(checkpoint.config),
   };
 }
 
-function builtFacts({ name, digest, precision, kept, config, files, verification }: Manifest): Record<string, unknown> {
+function builtFacts({
+  name,
+  digest,
+  precision,
+  kept,
+  notes,
+  config,
+  files,
+  verification,
+}: Manifest): Record<string, unknown> {
   return {
     name,
     kind: "built",
     precision,
     ...(kept !== undefined && { keptFloat32: kept }),
+    ...(notes && { notes }),
     digest,
     bytes: Object.values(files).reduce((n, { bytes }) => n + bytes, 0),
     files: Object.keys(files),

@@ -14,11 +14,12 @@ import { cpu } from "@florence/model/inference";
 import { gate, readGoldens, type Sample, verifyVariant } from "@florence/model/verify";
 import { Progress } from "@florence/node";
 import type { Command } from "commander";
+import { addCheckpointFlags, type CheckpointFlags, openOptions } from "../checkpoint-flags.ts";
 import { readSettings } from "../config.ts";
 import { UsageError } from "../failure.ts";
 import { percent } from "../model.ts";
 
-interface VerifyFlags {
+interface VerifyFlags extends CheckpointFlags {
   readonly checkpoint?: string;
   readonly goldens?: string;
   readonly images?: string;
@@ -26,7 +27,7 @@ interface VerifyFlags {
 }
 
 export function configureVerify(command: Command): void {
-  command
+  addCheckpointFlags(command)
     .argument("<folder>", "built folder")
     .requiredOption("--checkpoint <folder>", "the checkpoint that it was built from")
     .option("--goldens <file>", "JSON with cases of image, task and input; the images lie beside it")
@@ -40,7 +41,12 @@ async function verify(folder: string, flags: VerifyFlags): Promise<void> {
   const builds = { cacheFolder: cacheFolder(model), cacheBytesMax: model.cacheBytesMax };
   const variant = await prepareModel(folder, builds);
   const progress = new Progress(`Building ${flags.checkpoint}`).update;
-  const reference = await prepareModel(flags.checkpoint as string, { ...builds, precision: "fp32", progress });
+  const reference = await prepareModel(flags.checkpoint as string, {
+    ...builds,
+    ...openOptions(flags),
+    precision: "fp32",
+    progress,
+  });
   if (reference.manifest.digest !== variant.manifest.digest)
     throw new UsageError(`${folder} was not built from ${flags.checkpoint}: the weights differ.`);
   const verification = await verifyVariant(variant, reference, {

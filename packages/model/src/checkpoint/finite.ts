@@ -29,7 +29,7 @@ function wholeAreFinite(bytes: Uint8Array, lead: number, count: number, dtype: S
   let at = bytes.byteOffset + lead;
   let { buffer } = bytes;
   if (at % width !== 0) {
-    buffer = bytes.slice(lead, lead + count * width).buffer; // typed arrays begin at whole numbers
+    buffer = Uint8Array.from(bytes.subarray(lead, lead + count * width)).buffer; // typed arrays begin at whole numbers
     at = 0;
   }
   const numbers = width === 4 ? new Uint32Array(buffer, at, count) : new Uint16Array(buffer, at, count);

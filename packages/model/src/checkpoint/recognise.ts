@@ -7,7 +7,7 @@ import { adapterNames, findForeign, hasWeights } from "./weights.ts";
 /** A folder that holds a checkpoint: config.json and weights. */
 export interface CheckpointFolder {
   readonly root: string;
-  /** For users: the folder's name, or the repository's where the folder is one of the Hugging Face cache's. */
+  /** For users: the folder's name, or owner/name of the repository where the folder is one of the Hugging Face cache's. */
   readonly name: string;
 }
 
@@ -29,12 +29,13 @@ export function recogniseFolder(path: string): CheckpointFolder {
   return { root, name: nameOf(root) };
 }
 
-/** The name of a repository owner/name in a folder of the Hugging Face cache: models--owner--name. */
-const cacheName = /^models--(?:.+?--)?(.+)$/;
+/** The folder of a repository owner/name in the Hugging Face cache. */
+const cacheName = /^models--(?:(.+?)--)?(.+)$/;
 
 function nameOf(root: string): string {
   const repository = basename(dirname(root)) === "snapshots" ? basename(dirname(dirname(root))) : "";
-  return cacheName.exec(repository)?.[1] ?? basename(root);
+  const [, owner, name] = cacheName.exec(repository) ?? [];
+  return name === undefined ? basename(root) : owner === undefined ? name : `${owner}/${name}`;
 }
 
 /** A repository's folder in the Hugging Face cache stands for its only snapshot; any other folder for itself. */

@@ -40,7 +40,7 @@ export async function prepareModel(folder: string, options: PrepareOptions): Pro
   const precision = options.precision ?? "fp32";
   const checkpoint = openCheckpoint(folder, options);
   const { cacheFolder } = options;
-  const target = join(cacheFolder, `${checkpoint.name}-${precision}-${fingerprint(checkpoint)}`);
+  const target = join(cacheFolder, `${checkpoint.name.replaceAll("/", "--")}-${precision}-${fingerprint(checkpoint)}`);
   const cached = await readCached(target);
   if (cached) return cached;
 

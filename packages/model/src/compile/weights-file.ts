@@ -47,7 +47,7 @@ export async function placeWeights(
   for (const [name, tensor] of checkpoint.tensors) {
     const form = keep?.test(name) ? "float32" : formOf(name, precision);
     // Only fp32 reads most of a linked file; the others take a few small tensors of it and must stand alone.
-    if (precision === "fp32" && tensor.dtype === "F32" && isPlain(tensor))
+    if (precision === "fp32" && tensor.dtype === "F32" && isPlain(tensor) && tensor.offset % 4 === 0)
       plain.set(name, { dims: tensor.shape, type: "float32", where: link(tensor, folder, linked) });
     else work.push({ name, tensor, form });
   }
