@@ -2,9 +2,9 @@
 
     python variants.py ../../test/fixtures    # needs torch, transformers 5, peft, safetensors, pillow, numpy
 
-Writes test/fixtures/variants: goldens.json and adapters/NAME. The tests make each variant's folder by themselves, from the same change.
+Writes test/fixtures/variants: goldens.json, spaces.json, state.bin and adapters/NAME. The tests make each variant's folder by themselves, from the same change.
 """
-import json, os, shutil, sys, tempfile
+import json, os, random, shutil, sys, tempfile
 import numpy as np, torch
 from PIL import Image
 from peft import LoraConfig, get_peft_model
@@ -117,7 +117,32 @@ def adapters(out):
     return results
 
 
+def pytorch_file(out):
+    """A file of torch.save's with every way a tensor can lie in its storage, and the numbers it holds."""
+    generator = torch.Generator().manual_seed(5)
+    numbers = torch.randn(3, 4, generator=generator)
+    shared = torch.arange(20, dtype=torch.float32)
+    model = torch.nn.Linear(2, 3)
+    state = {
+        'float32': numbers, 'float16': numbers.half(), 'bfloat16': numbers.bfloat16(), 'transposed': numbers.t(),
+        'permuted': torch.randn(2, 3, 4, generator=generator).permute(2, 0, 1), 'part': shared[5:11].view(2, 3), 'column': shared.view(4, 5)[:, 2],
+        'parameter': torch.nn.Parameter(numbers * 2), 'scalar': torch.tensor(1.5), 'ids': torch.arange(3), 'empty': torch.zeros(0, 4), **model.state_dict(),
+    }
+    torch.save({'epoch': 3, 'loss': 0.25, 'done': True, 'name': None, 'state_dict': state}, f'{out}/state.bin')
+    return {k: {'shape': list(v.shape), 'values': v.float().flatten().tolist()} for k, v in state.items() if k != 'ids'}
+
+
+def spaces(out):
+    """Ids of strings in which characters stand side by side that some call white space and some do not."""
+    from tokenizers import Tokenizer
+    tokenizer, choice = Tokenizer.from_file(f'{fixtures}/odd-windows/native/tokenizer.json'), random.Random(1)
+    parts = [' ', '  ', '\ufeff', '\x85', '\u00a0', '\u3000', '\n', '\r\n', '\t', '\x1c', '\u200b', '\u180e', "'s", 'a', 'é', '1', '½', '!', '<loc_5>', '<mask>', '\u2028']
+    strings = [''.join(choice.choice(parts) for _ in range(choice.randint(2, 8))) for _ in range(300)]
+    json.dump([[s, tokenizer.encode(s).ids] for s in strings], open(f'{out}/spaces.json', 'w'))
+
+
 out = f'{fixtures}/variants'
 shutil.rmtree(f'{out}/adapters', ignore_errors=True)
-goldens = {**variants(), 'adapters': adapters(out)}
+goldens = {**variants(), 'adapters': adapters(out), 'pytorch': pytorch_file(out)}
+spaces(out)
 json.dump(goldens, open(f'{out}/goldens.json', 'w'))
