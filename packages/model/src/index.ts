@@ -17,7 +17,14 @@ export {
 } from "./compile/cache.ts";
 export { buildInto, writeManifest } from "./compile/compile.ts";
 export { cacheFolder, loadModel } from "./compile/load.ts";
-export { buildVersion, type Manifest, manifestName, readManifest, type Verification } from "./compile/manifest.ts";
+export {
+  buildVersion,
+  type Manifest,
+  manifestName,
+  readManifest,
+  tasksOf,
+  type Verification,
+} from "./compile/manifest.ts";
 export { type Precision, precisions } from "./compile/precision.ts";
 export { encodePrompt } from "./encode-prompt.ts";
 export {

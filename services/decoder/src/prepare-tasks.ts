@@ -8,6 +8,7 @@ import {
   resolveOptions,
   type TaskRow,
   type Tokenizer,
+  tasksOf,
 } from "@florence/model";
 import { EarlyStopping, type GenerateRequest, type GenerationOptions as WireOptions } from "@florence/proto/decoder";
 import type { JobTask } from "./job.ts";
@@ -25,7 +26,7 @@ export function prepareTasks(
   const options = resolveOptions(fromWire(request.options, newTokensMax, manifest), manifest.config);
   return request.tasks.map(({ name, input }) => {
     try {
-      const row = findTask(name);
+      const row = findTask(name, tasksOf(manifest));
       const promptIds = encodePrompt({ tokenizer, manifest }, row, input === "" ? undefined : input);
       return { row, job: { promptIds, options, ...(request.options?.constrain && { constrain: row.answer }) } };
     } catch (error) {

@@ -1,6 +1,7 @@
 import { existsSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { ModelError } from "../errors.ts";
+import type { TaskRow } from "../tasks.ts";
 import { type Adapter, applyAdapter, hasAdapter, openAdapter } from "./adapter.ts";
 import { type Layout, type ModelConfig, parseConfig } from "./config.ts";
 import { sameNumbers } from "./convert.ts";
@@ -19,6 +20,7 @@ import {
 import { modelCardPreprocess } from "./preprocess-config.ts";
 import { recogniseFolder } from "./recognise.ts";
 import { isPlain, type StoredTensor } from "./stored-tensor.ts";
+import { readTasksFile } from "./tasks-file.ts";
 import { readWeights } from "./weights.ts";
 
 /** An opened checkpoint: its settings and where every tensor lies. Nothing of the weights is in memory. */
@@ -41,6 +43,8 @@ export interface Checkpoint {
   readonly settings: readonly string[];
   /** Where the tokenizer's files lie. */
   readonly processorFolder: string;
+  /** A fine-tune's own tasks. */
+  readonly tasks: readonly TaskRow[];
   /** What its user may not expect, a sentence each. */
   readonly notes: readonly string[];
 }
@@ -48,6 +52,8 @@ export interface Checkpoint {
 export interface OpenOptions {
   /** The folder of the tokenizer and the image processor, where they are not beside the weights. */
   readonly processor?: string | undefined;
+  /** A file of a fine-tune's own tasks, instead of tasks.json beside the weights. */
+  readonly tasks?: string | undefined;
   /** Folders of LoRA adapters to put on top, in this order. One beside the weights comes first, unasked. */
   readonly adapters?: readonly string[] | undefined;
 }
@@ -56,12 +62,13 @@ export interface OpenOptions {
  * Opens a checkpoint folder in Microsoft's or Hugging Face's layout and checks that every tensor is there in its shape.
  * Throws ModelError with a checkpoint_* code that says what is wrong and what to do.
  */
-export function openCheckpoint(path: string, { processor, adapters = [] }: OpenOptions = {}): Checkpoint {
+export function openCheckpoint(path: string, { processor, tasks, adapters = [] }: OpenOptions = {}): Checkpoint {
   const { root, name } = recogniseFolder(path);
   const configJson = readJson(root, "config.json") as Json;
   checkKind(configJson);
   const weights = readWeights(root);
   const notes = [...weights.notes];
+  const tasksFile = tasks === undefined ? join(root, "tasks.json") : resolve(tasks);
   const layout = layoutOf(weights.tensors, root);
   const processorFolder = processor === undefined ? root : folderAt(processor);
   checkTokenizerThere(processorFolder, root);
@@ -94,10 +101,12 @@ export function openCheckpoint(path: string, { processor, adapters = [] }: OpenO
     tensors,
     projectionTransposed: layout === "original",
     files: [...weights.files, ...used.flatMap(({ files }) => files)],
-    settings: [...new Set([root, processorFolder])].flatMap((folder) =>
-      settingsFiles.map((file) => join(folder, file)),
-    ),
+    settings: [
+      ...[...new Set([root, processorFolder])].flatMap((folder) => settingsFiles.map((file) => join(folder, file))),
+      ...(tasks === undefined ? [] : [tasksFile]),
+    ],
     processorFolder,
+    tasks: readTasksFile(tasksFile),
     notes,
   };
 }

@@ -65,6 +65,7 @@ async function build(
   }
   const kept = options.keep && { kept: options.keep.source };
   const said = notes.length > 0 ? { notes } : undefined;
+  const tasks = checkpoint.tasks.length > 0 ? { tasks: checkpoint.tasks } : undefined;
   const manifest: Manifest = {
     buildVersion,
     name: checkpoint.name,
@@ -72,6 +73,7 @@ async function build(
     precision,
     ...kept,
     ...said,
+    ...tasks,
     config,
     files,
   };

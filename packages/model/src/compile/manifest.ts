@@ -3,6 +3,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { ModelConfig } from "../checkpoint/config.ts";
 import { ModelError } from "../errors.ts";
+import { type TaskRow, tasks } from "../tasks.ts";
 import { digestFiles } from "./digest.ts";
 import type { Precision } from "./precision.ts";
 
@@ -36,11 +37,18 @@ export interface Manifest {
   readonly kept?: string;
   /** What the checkpoint's user may not expect, a sentence each; absent where there is nothing to say. */
   readonly notes?: readonly string[];
+  /** The checkpoint's own tasks, beside Florence-2's; absent where there are none. */
+  readonly tasks?: readonly TaskRow[];
   readonly config: ModelConfig;
   /** Size in bytes and sha-256, hex, of every other file of the folder. */
   readonly files: Readonly<Record<string, { readonly bytes: number; readonly sha256: string }>>;
   /** Drift figures; absent until `florence verify` has measured them. fp32 has none. */
   readonly verification?: Verification;
+}
+
+/** Every task that a built model answers: Florence-2's and the checkpoint's own. */
+export function tasksOf(manifest: Pick<Manifest, "tasks">): readonly TaskRow[] {
+  return [...tasks, ...(manifest.tasks ?? [])];
 }
 
 /** Reads a built folder's manifest. Throws build_corrupt or build_outdated. */
