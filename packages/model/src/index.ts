@@ -6,7 +6,6 @@ export {
   toAnswer,
 } from "./answers/index.ts";
 export { RegionStream } from "./answers/stream.ts";
-export { checkTokenizer } from "./checkpoint/check-tokenizer.ts";
 export { type Checkpoint, type OpenOptions, openCheckpoint } from "./checkpoint/checkpoint.ts";
 export type { ModelConfig } from "./checkpoint/config.ts";
 export {
@@ -15,7 +14,7 @@ export {
   listCache,
   prepareModel,
 } from "./compile/cache.ts";
-export { buildInto, writeManifest } from "./compile/compile.ts";
+export { buildInto, checkCheckpoint, writeManifest } from "./compile/compile.ts";
 export { cacheFolder, loadModel } from "./compile/load.ts";
 export {
   buildVersion,

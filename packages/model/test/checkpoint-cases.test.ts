@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { checkTokenizer, encodePrompt, findTask, ModelError, openCheckpoint, prepareModel } from "../src/index.ts";
+import { checkCheckpoint, encodePrompt, findTask, ModelError, openCheckpoint, prepareModel } from "../src/index.ts";
 import { generate } from "../src/inference/index.ts";
 import { checkpointCases } from "./checkpoint-cases.ts";
 import { checkpointsDoc, checkpointsDocFile } from "./checkpoints-doc.ts";
@@ -30,7 +30,7 @@ describe.each(checkpointCases)("$folder: $happens", ({ make, options, refused, n
     expect(notes.join("\n")).toMatch(note ?? /^$/);
     // What describes a checkpoint without building it says the same.
     const checkpoint = openCheckpoint(path, options?.(folder.path));
-    expect([...checkpoint.notes, ...(await checkTokenizer(checkpoint))]).toEqual(notes);
+    expect(await checkCheckpoint(checkpoint)).toEqual({ notes, digest: built.manifest.digest });
     if (otherIds) return;
     await using model = await loadFolder(built);
     const features = await model.encode(join(fixtures, "odd-windows", golden[0]?.image as string));

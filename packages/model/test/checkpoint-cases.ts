@@ -194,6 +194,26 @@ export const checkpointCases: readonly CheckpointCase[] = [
     },
   },
   {
+    folder: "a PyTorch file called model.safetensors",
+    happens: "loads",
+    make: (at) => {
+      pickled(at);
+      renameSync(join(at, "pytorch_model.bin"), join(at, weights));
+      return undefined;
+    },
+  },
+  {
+    folder: "a folder called pytorch_model.bin, as DeepSpeed's converter makes it",
+    happens: "refused",
+    make: (at) => {
+      copy(at);
+      remove(at, weights);
+      mkdirSync(join(at, "pytorch_model.bin"));
+      return undefined;
+    },
+    refused: ["checkpoint_file_missing", /pytorch_model\.bin cannot be read as a file/],
+  },
+  {
     folder: "pytorch_model.bin that names anything but tensors and dictionaries",
     happens: "refused: the name is said, nothing is run",
     make: (at) =>

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
 import {
-  checkTokenizer,
+  checkCheckpoint,
   type Manifest,
   type ModelConfig,
   manifestName,
@@ -33,17 +33,19 @@ export function configureInfo(command: Command): void {
 async function describeFolder(folder: string, flags: CheckpointFlags): Promise<Record<string, unknown>> {
   if (existsSync(join(folder, manifestName))) return { ...builtFacts(readManifest(folder)) };
   const checkpoint = openCheckpoint(folder, openOptions(flags));
-  const notes = [...checkpoint.notes, ...(await checkTokenizer(checkpoint))];
+  const { digest, notes } = await checkCheckpoint(checkpoint);
   const tensors = [...checkpoint.tensors.values()];
   const count = (shape: readonly number[]) => shape.reduce((n, d) => n * d, 1);
   return {
     name: checkpoint.name,
     kind: "checkpoint",
     layout: checkpoint.layout,
+    digest,
     files: checkpoint.files.map((file) => basename(file)),
     parameters: tensors.reduce((n, t) => n + count(t.shape), 0),
     stored: [...new Set(tensors.map((t) => t.dtype))].join(", "),
     ...(notes.length > 0 && { notes }),
+    ...(checkpoint.tasks.length > 0 && { tasks: checkpoint.tasks.map(({ name }) => name) }),
     ...configFacts(checkpoint.config),
   };
 }
@@ -54,6 +56,7 @@ function builtFacts({
   precision,
   kept,
   notes,
+  tasks,
   config,
   files,
   verification,
@@ -64,6 +67,7 @@ function builtFacts({
     precision,
     ...(kept !== undefined && { keptFloat32: kept }),
     ...(notes && { notes }),
+    ...(tasks && { tasks: tasks.map((task) => task.name) }),
     digest,
     bytes: Object.values(files).reduce((n, { bytes }) => n + bytes, 0),
     files: Object.keys(files),

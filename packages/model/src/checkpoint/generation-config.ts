@@ -85,8 +85,8 @@ export function parseGeneration(layout: Layout, text: Json, generation: Json | u
     lengthPenalty: finite(shared, "length_penalty") ?? 1,
     noRepeatNgramSize: count(shared, "no_repeat_ngram_size") ?? 0,
     maxNewTokens,
-    forcedBos: count(shared, "forced_bos_token_id"),
-    forcedEos: count(shared, "forced_eos_token_id"),
+    forcedBos: oneId(shared, "forced_bos_token_id"),
+    forcedEos: oneId(shared, "forced_eos_token_id"),
     minLength: minNewTokens === undefined ? (count(own, "min_length") ?? 0) : minNewTokens + 1,
     repetitionPenalty: finite(own, "repetition_penalty") ?? 1,
     suppressTokens: ids(own, "suppress_tokens"),
@@ -128,6 +128,12 @@ function count(json: Json, key: string): number | undefined {
   if (value !== undefined && (!Number.isSafeInteger(value) || value < 0))
     throw invalid(`${key} must be a whole number`);
   return value;
+}
+
+/** An id that may stand in a list by itself. */
+function oneId(json: Json, key: string): number | undefined {
+  const value = json[key];
+  return count(Array.isArray(value) && value.length === 1 ? { [key]: value[0] } : json, key);
 }
 
 function ids(json: Json, key: string): number[] {

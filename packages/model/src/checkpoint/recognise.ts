@@ -96,7 +96,7 @@ function withoutWeights(root: string): ModelError {
       `${root} holds no model.safetensors or pytorch_model.bin: if ${others[0]} is the model's weights, give it that name.`,
     );
   const settings = names.includes("config.json") ? "holds config.json but no weights" : "holds no checkpoint";
-  return missing(`${root} ${settings}: model.safetensors (or pytorch_model.bin) is missing. Download it again.`);
+  return missing(`${root} ${settings}: model.safetensors is missing (or pytorch_model.bin). Download it again.`);
 }
 
 function baseOf(root: string): string {

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from "node:fs";
+import { closeSync, existsSync, openSync, readdirSync, readSync } from "node:fs";
 import { basename, join } from "node:path";
 import { ModelError } from "../errors.ts";
 import { readJson } from "./files.ts";
@@ -38,10 +38,27 @@ export function readWeights(folder: string): Weights {
 export function readTensors(files: readonly string[]): Map<string, StoredTensor> {
   const tensors = new Map<string, StoredTensor>();
   for (const file of files) {
-    const header = file.endsWith(".bin") ? readPytorchHeader(file) : readSafetensorsHeader(file);
+    const header = isPytorch(file) ? readPytorchHeader(file) : readSafetensorsHeader(file);
     for (const [name, tensor] of header) tensors.set(name, tensor);
   }
   return tensors;
+}
+
+/** Whether a file is one of torch.save's: by its first bytes, because files are renamed, and else by its name. */
+function isPytorch(file: string): boolean {
+  const start = Buffer.alloc(9);
+  try {
+    const fd = openSync(file, "r");
+    try {
+      readSync(fd, start, 0, start.length, 0);
+    } finally {
+      closeSync(fd);
+    }
+  } catch (cause) {
+    throw new ModelError("checkpoint_file_missing", `${basename(file)} cannot be read as a file.`, { cause });
+  }
+  if (start.toString("latin1", 0, 2) === "PK" || start.readUInt16LE() === 0x0280) return true; // a zip, or a bare pickle
+  return file.endsWith(".bin") && start.at(8) !== 0x7b; // safetensors' header is JSON
 }
 
 function weightFiles(folder: string, notes: string[]): string[] {

@@ -41,6 +41,18 @@ export async function buildInto(
   }
 }
 
+/**
+ * Looks at what opening a checkpoint does not: its tokenizer and every number of its weights. Returns the digest of the files that hold
+ * them, and all there is to say about the checkpoint. Throws what checkTokenizer and digestWeights throw.
+ */
+export async function checkCheckpoint(checkpoint: Checkpoint): Promise<{ digest: string; notes: readonly string[] }> {
+  const notes = [...checkpoint.notes, ...(await checkTokenizer(checkpoint))];
+  return {
+    notes,
+    digest: await digestWeights(checkpoint.files, [...checkpoint.tensors.values()].flatMap(storedParts)),
+  };
+}
+
 async function build(
   folder: string,
   checkpoint: Checkpoint,
@@ -48,9 +60,7 @@ async function build(
   options: BuildOptions,
 ): Promise<Manifest> {
   const { config } = checkpoint;
-  // A folder that cannot be used is refused before the work, not after it.
-  const notes = [...checkpoint.notes, ...(await checkTokenizer(checkpoint))];
-  const digest = await digestWeights(checkpoint.files, [...checkpoint.tensors.values()].flatMap(storedParts));
+  const { digest, notes } = await checkCheckpoint(checkpoint); // what cannot be used is refused before the work, not after it
   const { source, files: weightFiles } = await placeWeights(checkpoint, folder, precision, options);
   await writeFile(join(folder, graphFiles.vision), buildVisionGraph(config, source));
   await writeFile(join(folder, graphFiles.prompt), buildPromptGraph(config, source));
