@@ -15,7 +15,7 @@ const table: [folder: RegExp, allowed: RegExp[]][] = [
   [/^packages\/service$/, []],
   [/^packages\/model$/, [service]],
   [/^packages\/embeddings$/, [service]],
-  [/^packages\/(worker|node)$/, [service]],
+  [/^packages\/(worker|node|hub)$/, [service]],
   [/^packages\/grpc$/, [proto, service]],
   // The gateway carries no native runtime, so only the pure parts of the model are open to it.
   [/^services\/gateway$/, [proto, /^@florence\/model\/(tasks|answers)$/, service, grpc, node]],

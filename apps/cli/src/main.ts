@@ -21,6 +21,10 @@ const commands: Readonly<Record<string, Listed>> = {
     about: "Answer tasks about images",
     configure: async () => (await import("./commands/run.ts")).configureRun,
   },
+  pull: {
+    about: "Fetch a checkpoint from Hugging Face's hub into its local cache, and print its folder",
+    configure: async () => (await import("./commands/pull.ts")).configurePull,
+  },
   info: {
     about: "Describe a checkpoint or a built folder",
     configure: async () => (await import("./commands/info.ts")).configureInfo,

@@ -1,3 +1,5 @@
+import "./engine/env.ts"; // in the main thread, for the workers that load the runtime
+
 export {
   parseAnswer,
   parseRegions,

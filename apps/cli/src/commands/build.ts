@@ -3,6 +3,7 @@ import { Progress } from "@florence/node";
 import { type Command, Option } from "commander";
 import { addCheckpointFlags, type CheckpointFlags, openOptions } from "../checkpoint-flags.ts";
 import { UsageError } from "../failure.ts";
+import { checkpointFolder } from "../hub.ts";
 
 interface BuildFlags extends CheckpointFlags {
   readonly out: string;
@@ -12,7 +13,7 @@ interface BuildFlags extends CheckpointFlags {
 
 export function configureBuild(command: Command): void {
   addCheckpointFlags(command)
-    .argument("<checkpoint>", "checkpoint folder in either layout")
+    .argument("<checkpoint>", "checkpoint folder in either layout, or a hub's owner/name")
     .requiredOption("--out <folder>", "new or empty folder")
     .addOption(new Option("--precision <p>", "how weights are stored and run").choices(precisions).default("fp32"))
     .option(
@@ -20,7 +21,7 @@ export function configureBuild(command: Command): void {
       "tensors, by their name in Hugging Face's layout, that stay float32: a regular expression",
     )
     .action(async (folder: string, { out, precision, keep, ...flags }: BuildFlags) => {
-      const checkpoint = openCheckpoint(folder, openOptions(flags));
+      const checkpoint = openCheckpoint(await checkpointFolder(folder), openOptions(flags));
       const progress = new Progress(`Building ${checkpoint.name}`).update;
       const manifest = await buildInto(out, checkpoint, precision, { progress, keep: pattern(keep) });
       for (const note of manifest.notes ?? []) process.stderr.write(`warning: ${note}\n`);

@@ -2,6 +2,7 @@ import { run } from "@florence/node";
 import type { Command } from "commander";
 import { readSettings } from "../config.ts";
 import { UsageError } from "../failure.ts";
+import { checkpointFolder } from "../hub.ts";
 import { type Member, startTopology } from "../topology.ts";
 
 interface DevFlags {
@@ -21,7 +22,7 @@ export function configureDev(command: Command): void {
     .option("--encoders <n>", "how many encoders", "1")
     .option("--decoders <n>", "how many decoders", "1")
     .option("--nats [url]", "share embeddings through NATS: a server of its own, or the one at the address")
-    .option("--model <folder>", "checkpoint or built folder (FLORENCE_MODEL)")
+    .option("--model <folder>", "checkpoint or built folder, or a hub's owner/name (FLORENCE_MODEL)")
     .action(dev);
 }
 
@@ -32,6 +33,8 @@ async function dev(flags: DevFlags): Promise<void> {
     encoders: count("--encoders", flags.encoders),
     decoders: count("--decoders", flags.decoders),
   };
+  // Once, before every process looks for it.
+  const checkpoint = model.model && (await checkpointFolder(model.model));
   await run(
     async () => {
       await using resources = new AsyncDisposableStack();
@@ -39,7 +42,7 @@ async function dev(flags: DevFlags): Promise<void> {
       const topology = resources.use(
         await startTopology({
           ...counts,
-          model: model.model,
+          model: checkpoint,
           cache: model.cache,
           nats,
           onLog: (name, text) => process.stderr.write(text.replace(/^(?=.)/gm, `${name}: `)),

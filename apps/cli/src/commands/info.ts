@@ -11,6 +11,7 @@ import {
 } from "@florence/model";
 import type { Command } from "commander";
 import { addCheckpointFlags, type CheckpointFlags, openOptions } from "../checkpoint-flags.ts";
+import { checkpointFolder } from "../hub.ts";
 import { percent } from "../model.ts";
 
 interface InfoFlags extends CheckpointFlags {
@@ -22,7 +23,7 @@ export function configureInfo(command: Command): void {
     .argument("<folder>", "checkpoint in either layout, or built folder")
     .option("--json", "print JSON")
     .action(async (folder: string, { json, ...flags }: InfoFlags) => {
-      const facts = await describeFolder(folder, flags);
+      const facts = await describeFolder(await checkpointFolder(folder), flags);
       const lines = Object.entries(facts).map(
         ([key, value]) => `${key.padEnd(20)} ${typeof value === "string" ? value : JSON.stringify(value)}`,
       );

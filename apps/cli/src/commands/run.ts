@@ -44,7 +44,7 @@ export function configureRun(command: Command): void {
       collect,
       [],
     )
-    .option("--model <folder>", "checkpoint or built folder (FLORENCE_MODEL)")
+    .option("--model <folder>", "checkpoint or built folder, or a hub's owner/name (FLORENCE_MODEL)")
     .option("--server <url>", "ask a running server instead of loading a model")
     .option("--beams <n>", "beams of the search, 1 to 5; 1 is greedy")
     .option("--max-new-tokens <n>", "longest answer in tokens")

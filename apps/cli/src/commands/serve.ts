@@ -25,7 +25,7 @@ export function configureServe(command: Command): void {
   addCheckpointFlags(command)
     .option("--port <n>", "port of the HTTP server (PORT, 8080), or of the service that --role names")
     .option("--host <address>", "address to listen on; containers need 0.0.0.0")
-    .option("--model <folder>", "checkpoint or built folder (FLORENCE_MODEL)")
+    .option("--model <folder>", "checkpoint or built folder, or a hub's owner/name (FLORENCE_MODEL)")
     .addOption(new Option("--role <role>", "what to run").choices(roles).default("all"))
     .addOption(new Option("--precision <p>", "for a raw checkpoint (FLORENCE_PRECISION)").choices(precisions))
     .option("--cache <folder>", "where raw checkpoints are built into (FLORENCE_CACHE)")

@@ -17,6 +17,7 @@ import type { Command } from "commander";
 import { addCheckpointFlags, type CheckpointFlags, openOptions } from "../checkpoint-flags.ts";
 import { readSettings } from "../config.ts";
 import { UsageError } from "../failure.ts";
+import { checkpointFolder } from "../hub.ts";
 import { percent } from "../model.ts";
 
 interface VerifyFlags extends CheckpointFlags {
@@ -29,7 +30,7 @@ interface VerifyFlags extends CheckpointFlags {
 export function configureVerify(command: Command): void {
   addCheckpointFlags(command)
     .argument("<folder>", "built folder")
-    .requiredOption("--checkpoint <folder>", "the checkpoint that it was built from")
+    .requiredOption("--checkpoint <folder>", "the checkpoint that it was built from: a folder, or a hub's owner/name")
     .option("--goldens <file>", "JSON with cases of image, task and input; the images lie beside it")
     .option("--images <folder>", "images to compare on; the demo images unless given")
     .option("--json", "print JSON")
@@ -41,7 +42,7 @@ async function verify(folder: string, flags: VerifyFlags): Promise<void> {
   const builds = { cacheFolder: cacheFolder(model), cacheBytesMax: model.cacheBytesMax };
   const variant = await prepareModel(folder, builds);
   const progress = new Progress(`Building ${flags.checkpoint}`).update;
-  const reference = await prepareModel(flags.checkpoint as string, {
+  const reference = await prepareModel(await checkpointFolder(flags.checkpoint as string), {
     ...builds,
     ...openOptions(flags),
     precision: "fp32",

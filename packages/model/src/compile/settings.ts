@@ -8,7 +8,7 @@ const GiB = 1024 ** 3;
 /** Every variable that says which model is served, and where its builds are kept. */
 export const modelConfig = {
   model: text({
-    help: "The checkpoint or built folder to serve. Unset: the drawn one that comes with the project.",
+    help: "The checkpoint or built folder to serve; on the command line also its name on a hub. Unset: the drawn one that comes with the project.",
     default: undefined,
   }),
   processor: text({

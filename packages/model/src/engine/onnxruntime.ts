@@ -1,5 +1,9 @@
+import "./env.ts"; // First of all: the runtime reads what this sets.
 import * as ort from "onnxruntime-node";
 import type { Engine, Tensor, Tensors } from "./engine.ts";
+import { runtimeIsTold } from "./env.ts";
+
+if (!runtimeIsTold) throw new Error("The thread that starts a worker with models must import @florence/model first.");
 
 /** ONNX Runtime's kernels for CPUs, through its own binding for Node. */
 export const onnxruntimeCpu: Engine = {
