@@ -95,7 +95,7 @@ describe("a raw checkpoint is built into the cache", () => {
       const name = basename(file);
       if (name === "merges.txt") appendFileSync(file, "\n");
       else {
-        const json = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : {};
+        const json = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : { tasks: [] };
         writeFileSync(file, JSON.stringify(json, null, name === "vocab.json" ? 3 : 7));
       }
       await isNew(name);

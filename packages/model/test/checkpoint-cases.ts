@@ -537,10 +537,10 @@ export const checkpointCases: readonly CheckpointCase[] = [
     refused: ["checkpoint_file_missing", /is a file: give the folder/],
   },
   {
-    folder: "a repository's name where no such folder is",
-    happens: "refused: download it first",
+    folder: "a repository's name where no such folder is, in FLORENCE_MODEL of a service by itself",
+    happens: "refused: fetch it first (the command line fetches it, see models.md)",
     make: () => "microsoft/Florence-2-base",
-    refused: ["checkpoint_file_missing", /If the repository of that name on the Hugging Face Hub is meant/],
+    refused: ["checkpoint_file_missing", /fetch it first: florence pull microsoft\/Florence-2-base/],
   },
   {
     folder: "an empty folder, or one of something else",

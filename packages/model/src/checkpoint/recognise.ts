@@ -55,7 +55,7 @@ function notThere(path: string): ModelError {
   // owner/name, as the Hugging Face Hub names repositories.
   if (/^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(path))
     return missing(
-      `There is no folder ${path}. If the repository of that name on the Hugging Face Hub is meant, download it first and give its folder.`,
+      `There is no folder ${path}. If the repository of that name on the Hugging Face Hub is meant, fetch it first: florence pull ${path}.`,
     );
   return missing(`There is no checkpoint folder at ${path}.`);
 }

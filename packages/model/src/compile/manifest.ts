@@ -8,7 +8,7 @@ import { digestFiles } from "./digest.ts";
 import type { Precision } from "./precision.ts";
 
 /** Raised when built files change their meaning: graphs' inputs, weights' placement or this manifest. */
-export const buildVersion = 9;
+export const buildVersion = 10;
 export const manifestName = "florence.json";
 
 /** How far a variant's answers are from fp32's, measured on images. */
