@@ -2,6 +2,7 @@ import { ModelError } from "../errors.ts";
 import { bmpHeader, decodeBmp } from "./formats/bmp.ts";
 import { decodeGif, gifHeader } from "./formats/gif.ts";
 import { decodeHeic } from "./formats/heic.ts";
+import { withJoined } from "./join.ts";
 import { decodeNatively, turnUpright } from "./native.ts";
 import { type Colour, opaque, type Rgb, rgbOfRgba, type Size } from "./pixels.ts";
 import { formatNames, readTypeOf } from "./type.ts";
@@ -63,11 +64,11 @@ export async function decodeImage(bytes: Uint8Array, options: DecodeOptions): Pr
   }
   const walked = walk(type, bytes);
   checkSize(walked, options);
-  const file = joined(walked.parts);
-  const { warnings, ...stored } =
+  const { warnings, ...stored } = await withJoined(walked.parts, async (file) =>
     type === "heic"
       ? { ...rgbOfRgba(await decodeHeic(file, walked), background), warnings: [] }
-      : await decodeNatively(formatNames[type], file, walked, background);
+      : decodeNatively(formatNames[type], file, walked, background),
+  );
   const all = [...walked.warnings, ...warnings];
   const { orientation } = walked;
   if (!options.autoOrient || orientation === 1) return finished(walked, stored, all);
@@ -87,10 +88,4 @@ function checkSize({ width, height }: Size, { pixelsMax = imagePixelsMax }: Deco
 
 function finished({ width, height }: Size, { rgb, hidAlpha }: Rgb, warnings: readonly ImageWarning[]): DecodedImage {
   return { width, height, rgb, warnings: hidAlpha ? [...warnings, warning("alpha_dropped")] : warnings };
-}
-
-/** One file of a walk's parts. Joining them is the only copy of an image's bytes, and none where there is one part. */
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const [first] = parts;
-  return parts.length === 1 && first ? first : Buffer.concat(parts);
 }

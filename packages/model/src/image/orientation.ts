@@ -9,6 +9,8 @@ const [typeShort, typeLong] = [3, 4];
 const valid = (value: number): Orientation => (value >= 1 && value <= 8 ? (value as Orientation) : 1);
 
 const ascii = (text: string) => Buffer.from(text, "latin1");
+// A packet stands in a segment of 64 kB in a JPEG; elsewhere it may hold an editor's history, but not in front.
+const xmpBytesMax = 1024 * 1024;
 const exifPrefix = ascii("Exif\0\0");
 
 /**
@@ -37,7 +39,7 @@ function orientationOfExif(block: Uint8Array): Orientation | undefined {
 
 /** The first `tiff:Orientation="6"` or `<tiff:Orientation>6` of an XMP packet. It is searched for, not parsed. */
 function orientationOfXmp(packet: Uint8Array): Orientation | undefined {
-  const bytes = Buffer.from(packet.buffer, packet.byteOffset, packet.length);
+  const bytes = Buffer.from(packet.buffer, packet.byteOffset, Math.min(packet.length, xmpBytesMax));
   const name = "tiff:Orientation";
   for (let at = bytes.indexOf(name); at >= 0; at = bytes.indexOf(name, at + name.length)) {
     const after = bytes.toString("latin1", at + name.length, at + name.length + 3);

@@ -110,9 +110,26 @@ function ofContainer(start: string): Kind | undefined {
 /** A portable bitmap, "P1" to "P6", and the PAM and PFM beside it: their start is short, so a white space must follow. */
 const isPortable = (start: string) => /^(P[1-7]|P[fF])\s/.test(start);
 
+/** A text's first element, past what may stand before it. */
+function firstElement(start: string): string {
+  let line = start.replace(/^\xef\xbb\xbf/, "").trimStart();
+  for (const [open, close] of preliminaries) {
+    while (line.startsWith(open) && line.includes(close)) {
+      line = line.slice(line.indexOf(close, open.length) + close.length).trimStart();
+    }
+  }
+  return line;
+}
+
+const preliminaries = [
+  ["<?xml", "?>"],
+  ["<!--", "-->"],
+  ["<!DOCTYPE svg", ">"],
+] as const;
+
 function ofText(start: string): Kind | undefined {
-  const line = start.replace(/^\xef\xbb\xbf/, "").trimStart();
-  if (/^(<\?xml[^>]*>\s*)?(<!--[\s\S]*?-->\s*)*(<!DOCTYPE svg[^>]*>\s*)?<svg[\s>]/i.test(line)) return svg;
+  const line = firstElement(start);
+  if (/^<svg[\s>]/i.test(line)) return svg;
   if (/^<(!doctype html|html|head|body)/i.test(line)) return webPage;
   return line !== "" && /^[\t\n\r\x20-\x7e\x80-\xff]+$/.test(line) ? text : undefined;
 }

@@ -9,6 +9,8 @@ const [extension, image, trailer] = [0x21, 0x2c, 0x3b];
 const graphicControl = 0xf9;
 // The format's: codes have up to 12 bits.
 const codeBitsMax = 12;
+// Between blocks nothing belongs; some writers leave a few zeros. Blocks count too, and few come before an image.
+const strayBytesMax = 65_536;
 
 /** What stands in front of the first frame's pixels. */
 export interface GifHeader {
@@ -33,8 +35,9 @@ export function gifHeader(bytes: Uint8Array): GifHeader {
   let transparent: number | undefined;
   let at = screenBytes + globalBytes;
   // Like Pillow, this passes over anything that begins no block.
-  for (; reader.u8(at) !== image; at++) {
-    if (reader.u8(at) === trailer) throw damaged(name);
+  for (let strayBytes = 0; reader.u8(at) !== image; at++) {
+    if (reader.u8(at) === trailer || strayBytes > strayBytesMax) throw damaged(name);
+    strayBytes++;
     if (reader.u8(at) !== extension) continue;
     // Its first sub-block: size, flags, delay, transparent index.
     if (reader.u8(at + 1) === graphicControl && reader.u8(at + 2) >= 4 && (reader.u8(at + 3) & 1) === 1) {

@@ -113,10 +113,24 @@ export function walkJpeg(bytes: Uint8Array): Walked {
   };
 }
 
-/** Up to one more than the limit. The marker cannot occur within a scan; where it does so in a table, it counts. */
+/** The scans up to the image's end, or one more than the limit. `bytes` begins with the first. */
 function countScans(bytes: Uint8Array): number {
+  // Within a scan the marker cannot occur, so looking for it everywhere counts too many at the most, and is quick.
   const rest = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   let count = 0;
   for (let at = 0; at >= 0 && count <= scansMax; at = rest.indexOf(startOfScan, at + 2)) count++;
+  if (count <= scansMax) return count;
+  // Behind its end, a phone may have written a video, or an editor other images.
+  count = 0;
+  for (let at = 0; at + 3 < bytes.length && count <= scansMax; ) {
+    const marker = bytes[at + 1] as number;
+    if (bytes[at] !== 0xff || marker === 0 || marker === 0xff) at++;
+    else if (marker === 0xd9) break;
+    else if (standsAlone(marker)) at += 2;
+    else {
+      if (marker === 0xda) count++;
+      at += 2 + ((bytes[at + 2] as number) << 8) + (bytes[at + 3] as number);
+    }
+  }
   return count;
 }
