@@ -162,6 +162,12 @@ describe("what is refused", () => {
     }
   });
 
+  test("a TIFF with a changed strip cannot be decoded, and leaves nothing black", async () => {
+    const whole = await sharp(smooth).tiff({ compression: "deflate" }).toBuffer();
+    whole.fill(0x5a, 60, 100);
+    expect(await codeOf(whole)).toBe("image_undecodable");
+  });
+
   test("a PNG with changed bytes cannot be decoded", async () => {
     const broken = Uint8Array.from(smooth);
     broken.fill(0x5a, broken.length >> 1, (broken.length >> 1) + 40);

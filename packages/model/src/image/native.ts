@@ -51,7 +51,8 @@ export async function decodeNatively(
   const image = sharp(file, {
     autoOrient: false,
     ignoreIcc: true,
-    failOn: "truncated",
+    // In a TIFF, a strip that cannot be decoded would be left black.
+    failOn: format === "TIFF" ? "error" : "truncated",
     limitInputPixels: size.width * size.height,
   });
   image.timeout({ seconds: decodeSecondsMax });

@@ -22,6 +22,7 @@ const tags = {
   stripOffsets: 273,
   orientation: 274,
   samplesPerPixel: 277,
+  planar: 284,
   tileOffsets: 324,
   extraSamples: 338,
   sampleFormat: 339,
@@ -37,7 +38,10 @@ const keptTags = new Set([
 const [photometricWhite, photometricBlack, photometricRgb, photometricPalette, photometricInks] = [0, 1, 2, 3, 5];
 const [photometricYcc, photometricLab] = [6, 8];
 const formatUnsigned = 1;
-const [compressionOldJpeg, compressionJpeg] = [6, 7];
+const compressionJpeg = 7;
+// None, the fax codes, LZW, JPEG, Deflate under both its numbers, PackBits.
+const readCompressions = new Set([1, 2, 3, 4, 5, compressionJpeg, 8, 32_773, 32_946]);
+const planesApart = 2;
 const [alphaPremultiplied, alphaStraight, alphaOfCorel] = [1, 2, 999];
 const bytesOfType: Readonly<Record<number, number>> = { 1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4, 16: 8 };
 
@@ -130,8 +134,8 @@ export function walkTiff(bytes: Uint8Array): Walked {
   }
   const [width, height] = [directory.number(tags.width, 0), directory.number(tags.height, 0)];
   if (width === 0 || height === 0) throw damaged(name);
-  const { samples, alpha } = layoutOf(directory);
   checkCompression(directory, bytes);
+  const { samples, alpha } = layoutOf(directory);
   const value = directory.number(tags.orientation, 0);
   // As EXIF's, the tag counts before XMP.
   const own = Uint8Array.from([0x4d, 0x4d, 0, 42, 0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, value, 0, 0]);
@@ -159,7 +163,8 @@ function layoutOf(directory: Directory): { samples: Samples; alpha: boolean } {
   const format = directory.number(tags.sampleFormat, formatUnsigned);
   const photometric = directory.number(tags.photometric, -1);
   const extra = directory.numbers(tags.extraSamples)[0];
-  const odd = unread(`of ${perPixel} channels of ${bits} bits`, "save it with 8 bits a channel");
+  const kind = format === formatUnsigned ? "unsigned" : "signed or floating-point";
+  const odd = unread(`whose pixels are ${perPixel} x ${bits} bits, ${kind}`, "save it as 8-bit RGB or grey");
   if (depths.some((depth) => depth !== bits)) throw odd;
   if (photometric === photometricLab) throw unread("in Lab colours", "save it in RGB");
   const colours =
@@ -192,7 +197,12 @@ function layoutOf(directory: Directory): { samples: Samples; alpha: boolean } {
 /** JPEG within TIFF has the same bound on scans as alone; each strip or tile is a JPEG of its own. */
 function checkCompression(directory: Directory, bytes: Uint8Array): void {
   const compression = directory.number(tags.compression, 1);
-  if (compression === compressionOldJpeg) throw unread("in the old form of JPEG compression", "save it anew");
+  if (!readCompressions.has(compression)) {
+    throw unread(`in a compression that few programs read (number ${compression})`, "save it with LZW");
+  }
+  if (directory.number(tags.planar, 1) === planesApart && directory.has(tags.tileOffsets)) {
+    throw unread("in tiles of one channel each", "save it in strips");
+  }
   if (compression !== compressionJpeg) return;
   const most = scansMax + Math.max(directory.count(tags.stripOffsets), directory.count(tags.tileOffsets));
   const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
