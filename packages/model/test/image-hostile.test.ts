@@ -112,6 +112,11 @@ describe("a file of much beside its pixels", () => {
     await expect(decodeImage(bomb, { autoOrient: true })).rejects.toThrow("progressive scans");
   });
 
+  test("JPEG: what is written behind its end is not taken for scans", async () => {
+    const video = Buffer.alloc(10_000).fill(Buffer.from([0xff, 0xda]));
+    expect(await outcome(Buffer.concat([jpeg, video]))).toBe("24x18");
+  });
+
   test("TIFF: later pages and foreign tags do not reach the decoder, nor a directory that leads to itself", async () => {
     const tiff = await small.clone().withMetadata().tiff().toBuffer();
     const at = tiff.readUInt32LE(4);

@@ -78,7 +78,8 @@ export async function decodeNatively(
     }
     case "rgb": {
       image.toColourspace("srgb");
-      if (!walked.alpha) image.removeAlpha();
+      if (walked.alpha) image.ensureAlpha();
+      else image.removeAlpha();
       const channels = walked.alpha ? 4 : 3;
       // What no frame covers is transparent black.
       const { width, height, frame } = walked;
