@@ -14,7 +14,7 @@ import { walk } from "../../packages/model/src/image/walk.ts";
 
 const [folder, seconds = "60", seed = "1"] = process.argv.slice(2);
 if (folder === undefined) throw new Error("Usage: node lab/images/fuzz.ts FOLDER [SECONDS] [SEED]");
-// What a header walk may take at the most; the machine may be busy with something else, so a second try decides.
+// What a header walk may take at the most; the machine may be busy with something else, so the best of six tries counts.
 const slowMs = 100;
 const files = readdirSync(folder).map((name) => new Uint8Array(readFileSync(join(folder, name))));
 
@@ -82,10 +82,10 @@ while (performance.now() < until) {
     const answer = read(bytes);
     counts.set(answer, (counts.get(answer) ?? 0) + 1);
     let took = performance.now() - began;
-    if (took > slowMs) {
+    for (let tries = 0; took > slowMs && tries < 5; tries++) {
       const again = performance.now();
       read(bytes);
-      took = performance.now() - again;
+      took = Math.min(took, performance.now() - again);
     }
     if (took > slowest) [slowest, slowestAnswer] = [took, answer];
     if (took > slowMs) throw new Error(`It took ${took.toFixed(0)} ms.`);
