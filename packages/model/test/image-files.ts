@@ -105,3 +105,78 @@ export function exifOfItself(entries: number): Buffer {
 export function xmp(orientation: number): Buffer {
   return latin1(`<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="${orientation}"/></x:xmpmeta>`);
 }
+
+function box(type: string, ...parts: Uint8Array[]): Buffer {
+  const body = Buffer.concat(parts);
+  return Buffer.concat([u32be(body.length + 8), latin1(type), body]);
+}
+const fullBox = (type: string, ...parts: Uint8Array[]) => box(type, Buffer.alloc(4), ...parts);
+
+/** What a HEIC of one HEVC image consists of: its decoder's settings and its bitstream. */
+export function heicTile(heic: Buffer): { settings: Buffer; bitstream: Buffer } {
+  const settingsAt = heic.indexOf("hvcC") - 4;
+  const dataAt = heic.indexOf("mdat") - 4;
+  return {
+    settings: heic.subarray(settingsAt, settingsAt + heic.readUInt32BE(settingsAt)),
+    // One unit, with its length in front; behind it lies the EXIF block.
+    bitstream: heic.subarray(dataAt + 8, dataAt + 12 + heic.readUInt32BE(dataAt + 8)),
+  };
+}
+
+/**
+ * A HEIC as phones write them: a grid of tiles, and after it a quarter turn. All tiles are the same one.
+ * quarters: counter-clockwise.
+ */
+export function heicGrid(
+  { settings, bitstream }: { settings: Buffer; bitstream: Buffer },
+  tile: { width: number; height: number },
+  [columns, rows]: readonly [number, number],
+  quarters: number,
+): Buffer {
+  const count = columns * rows;
+  const size = (width: number, height: number) => fullBox("ispe", u32be(width), u32be(height));
+  const grid = Buffer.concat([
+    Buffer.from([0, 0, rows - 1, columns - 1]),
+    u16be(columns * tile.width),
+    u16be(rows * tile.height),
+  ]);
+  const tiles = Array.from({ length: count }, (_, index) => index + 1);
+  const item = (id: number, type: string) =>
+    box("infe", Buffer.from([2, 0, 0, 0]), u16be(id), u16be(0), latin1(`${type}\0`));
+  const properties = box(
+    "ipco",
+    settings,
+    size(tile.width, tile.height),
+    size(columns * tile.width, rows * tile.height),
+    box("irot", Buffer.from([quarters])),
+  );
+  const associations = fullBox(
+    "ipma",
+    u32be(count + 1),
+    ...tiles.map((id) => Buffer.concat([u16be(id), Buffer.from([2, 0x81, 2])])),
+    u16be(count + 1),
+    Buffer.from([2, 3, 0x84]),
+  );
+  const head = box("ftyp", latin1("heic\0\0\0\0mif1heic"));
+  const meta = (dataAt: number) => {
+    const location = (id: number, at: number, length: number) =>
+      Buffer.concat([u16be(id), u16be(0), u16be(1), u32be(at), u32be(length)]);
+    return fullBox(
+      "meta",
+      fullBox("hdlr", Buffer.alloc(4), latin1("pict"), Buffer.alloc(13)),
+      fullBox("pitm", u16be(count + 1)),
+      fullBox(
+        "iloc",
+        Buffer.from([0x44, 0]),
+        u16be(count + 1),
+        ...tiles.map((id) => location(id, dataAt, bitstream.length)),
+        location(count + 1, dataAt + bitstream.length, grid.length),
+      ),
+      fullBox("iinf", u16be(count + 1), ...tiles.map((id) => item(id, "hvc1")), item(count + 1, "grid")),
+      fullBox("iref", box("dimg", u16be(count + 1), u16be(count), ...tiles.map(u16be))),
+      box("iprp", properties, associations),
+    );
+  };
+  const dataAt = head.length + meta(0).length + 8;
+  return Buffer.concat([head, meta(dataAt), box("mdat", bitstream, grid)]);
+}

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { deflateSync } from "node:zlib";
 import sharp from "sharp";
 import { describe, expect, test } from "vitest";
@@ -5,9 +6,12 @@ import { ModelError } from "../src/errors.ts";
 import { decodeImage } from "../src/image/decode.ts";
 import { type ImageType, imageTypeOf } from "../src/image/type.ts";
 import { type WalkedType, walk } from "../src/image/walk.ts";
+import { repositoryPath } from "./fixtures.ts";
 import {
   exifOfItself,
   exifPrefix,
+  heicGrid,
+  heicTile,
   jpegSegment,
   png,
   pngChunk,
@@ -115,6 +119,17 @@ describe("a file of much beside its pixels", () => {
   test("JPEG: what is written behind its end is not taken for scans", async () => {
     const video = Buffer.alloc(10_000).fill(Buffer.from([0xff, 0xda]));
     expect(await outcome(Buffer.concat([jpeg, video]))).toBe("24x18");
+  });
+
+  test("HEIC: a small image of many large tiles is refused before one is decoded", async () => {
+    const phone = readFileSync(repositoryPath("test/fixtures/images/phone.heic"));
+    const file = heicGrid(heicTile(phone), { width: 64, height: 64 }, [28, 20], 0);
+    expect(await outcome(file)).toBe("1792x1280");
+    // What the grid says of its own size stands behind what the tiles say of theirs.
+    const size = file.indexOf("ispe", file.indexOf("ispe") + 4);
+    file.writeUInt32BE(8, size + 8);
+    file.writeUInt32BE(8, size + 12);
+    expect(() => walk("heic", file)).toThrow(ModelError);
   });
 
   test("TIFF: later pages and foreign tags do not reach the decoder, nor a directory that leads to itself", async () => {
