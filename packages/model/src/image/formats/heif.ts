@@ -5,11 +5,12 @@ import { profileWarnings } from "../profile.ts";
 import { type ImageWarning, warning } from "../warnings.ts";
 import type { Walked } from "./walked.ts";
 
-// A file of 4,096 tiles, the most that phones and encoders write by far, has some 5,000 items.
-const itemsMax = 20_000;
+// libheif takes as many; a phone's photograph of 48 megapixels has some 250.
+const itemsMax = 1000;
+// A few properties to each item.
 const propertiesMax = 20_000;
-// The longest level of boxes is that of items.
-const boxesMax = itemsMax;
+// The longest level of boxes is that of properties.
+const boxesMax = propertiesMax;
 // Tiles hang over the edges of what they make up; and each has its alpha beside it.
 const tilePixelsPerPixelMax = 4;
 // Below this the tiles' edges outweigh the image.
