@@ -2,7 +2,7 @@ import type { RequestListener } from "node:http";
 import { createServer, type Server } from "node:https";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { HeldBytes } from "../src/http/body.ts";
+import { HeldBytes } from "../src/http/held-bytes.ts";
 import { createUrlFetch, isPublicAddress } from "../src/node/url-fetch.ts";
 import { certificate, privateKey } from "./tls.ts";
 
@@ -39,7 +39,7 @@ afterAll(() => {
 /** Fetches with everything resolved to this machine and allowed there. */
 async function fetchHere(url: string, bytesMax = 1000, extra: Partial<Parameters<typeof createUrlFetch>[0]> = {}) {
   const heldBytes = new HeldBytes(1e9);
-  using account = heldBytes.open();
+  using account = heldBytes.open("");
   const fetchUrl = createUrlFetch({ ...options, resolve: loopback, addressAllowed: () => true, ...extra });
   const bytes = await fetchUrl(url, bytesMax, account, never);
   expect(heldBytes.held).toBe(bytes.length);
