@@ -54,6 +54,12 @@ describe("hostile HTTP, beside another caller", () => {
     30_000,
   );
 
+  test("a thousand honest calls at once from one address are answered or told to come again", async () => {
+    const calls = Array.from({ length: 1_000 }, () => annotateRaw(url, target.image, query));
+    const statuses = (await Promise.all(calls)).map(({ status }) => status);
+    expect(new Set(statuses)).toEqual(new Set([200, 429]));
+  }, 30_000);
+
   test("afterwards every place is there, and so is every byte", async () => {
     const small = Array.from({ length: 12 }, () => annotateRaw(url, target.image, query));
     expect(new Set((await Promise.all(small)).map(({ status }) => status))).toEqual(new Set([200]));

@@ -93,7 +93,7 @@ function head(path: string, headers: Record<string, string | number>): string {
 /** A body in chunks, so that nobody need know its length. */
 function* chunked(body: Body): Generator<string | Uint8Array> {
   for (const piece of joined(body)) {
-    const bytes = typeof piece === "string" ? Buffer.from(piece, "latin1") : piece;
+    const bytes = typeof piece === "string" ? Buffer.from(piece) : piece;
     if (bytes.length === 0) continue;
     yield `${bytes.length.toString(16)}\r\n`;
     yield bytes;

@@ -14,6 +14,7 @@ import { logEvents } from "../log-events.ts";
 import { balancedClients } from "../peers/clients.ts";
 import type { Resolve } from "../peers/names.ts";
 import { Peers } from "../peers/peers.ts";
+import { boundConnections } from "./connections.ts";
 import { createPeerOf } from "./peer-address.ts";
 import { resolveHost } from "./resolve.ts";
 import { createUrlFetch } from "./url-fetch.ts";
@@ -104,7 +105,8 @@ export async function startGateway(
     }),
   );
   // Idle connections cost some kilobytes each, so there may be many; past this one is refused, not kept.
-  server.maxConnections = Math.max(connectionsMin, 4 * (config.requestsMax + config.queueMax));
+  const connectionsMax = Math.max(connectionsMin, 4 * (config.requestsMax + config.queueMax));
+  boundConnections(server, connectionsMax, Math.ceil((connectionsMax * config.peerSharePercent) / 100));
   const port = await listen(server, config.port, config.host);
   const url = `http://${formatAddress(reachableHost(config.host), port)}`;
   log.info({ url, encoder: config.encoder, decoder: config.decoder }, "gateway listening");
