@@ -93,6 +93,23 @@ test("NaN in a stream ends its task with internal, and nothing of that task foll
   expect(text).not.toContain("null,null");
 });
 
+test("an answer larger than any message is internal, and nobody is told to come again for it", async () => {
+  const { messages, listener } = heardFaults();
+  await using stack = await startStack({
+    listeners: [listener],
+    decoder: {
+      async *generate() {
+        const result = { ...resultOf("ocr", ""), text: "x".repeat(21 * 1024 * 1024) };
+        yield { taskIndex: 0, event: { case: "result", value: result } };
+      },
+    },
+  });
+  const answer = await stack.json(call);
+  expect(answer.headers.get("retry-after")).toBeNull();
+  expect(await problemOf(answer)).toMatchObject({ status: 500, code: "internal" });
+  expect(messages).toEqual([expect.stringContaining("larger than max")]);
+});
+
 test("a problem of code internal, or of no code, says nothing of what happened", async () => {
   for (const code of ["internal", "no such code", "checkpoint_file_missing"]) {
     await using stack = await startStack({
