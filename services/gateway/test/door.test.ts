@@ -6,19 +6,21 @@ const call = { image: { data }, tasks: [{ task: "phrase_grounding", text: "a cat
 
 test("on loopback a server is called by the machine's own names, and by others that are allowed", async () => {
   await using stack = await startStack({ env: { FLORENCE_ALLOWED_HOSTS: "images.test, other.test" } });
-  const asked = (host: string) => rawStatus(stack.port, `GET /healthz HTTP/1.1\r\nhost: ${host}\r\n\r\n`);
+  const asked = (host: string) => rawStatus(stack.port, `GET /v1/tasks HTTP/1.1\r\nhost: ${host}\r\n\r\n`);
   for (const host of ["localhost", "LOCALHOST:80", "127.0.0.1", "[::1]:1", "images.test", "Other.Test:443"])
     expect(await asked(host), host).toBe(200);
   for (const host of ["evil.test", "127.0.0.1.evil.test", "localhost.evil.test", "127.0.0.2", "10.0.0.1", "[::2]"])
     expect(await asked(host), host).toBe(403);
+  // Whoever runs it may ask how it is by any name.
+  expect(await rawStatus(stack.port, "GET /readyz HTTP/1.1\r\nhost: 10.0.0.1\r\n\r\n")).toBe(200);
 });
 
 test("bound to all addresses a server is called by any name, unless names are given", async () => {
   await using open = await startStack({ env: { FLORENCE_HOST: "0.0.0.0" } });
-  expect(await rawStatus(open.port, "GET /healthz HTTP/1.1\r\nhost: any.test\r\n\r\n")).toBe(200);
+  expect(await rawStatus(open.port, "GET /v1/tasks HTTP/1.1\r\nhost: any.test\r\n\r\n")).toBe(200);
   await using named = await startStack({ env: { FLORENCE_HOST: "0.0.0.0", FLORENCE_ALLOWED_HOSTS: "api.test" } });
-  expect(await rawStatus(named.port, "GET /healthz HTTP/1.1\r\nhost: any.test\r\n\r\n")).toBe(403);
-  expect(await rawStatus(named.port, "GET /healthz HTTP/1.1\r\nhost: api.test\r\n\r\n")).toBe(200);
+  expect(await rawStatus(named.port, "GET /v1/tasks HTTP/1.1\r\nhost: any.test\r\n\r\n")).toBe(403);
+  expect(await rawStatus(named.port, "GET /v1/tasks HTTP/1.1\r\nhost: api.test\r\n\r\n")).toBe(200);
 });
 
 test("a page of another site cannot drive a server on loopback, and one of this machine can", async () => {

@@ -1,8 +1,8 @@
 import type { RequestListener } from "node:http";
 import { createServer, type Server } from "node:https";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer as createTcpServer, type Socket } from "node:net";
 import { createServer as createTlsServer, type TLSSocket } from "node:tls";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { HeldBytes } from "../src/http/held-bytes.ts";
 import { createUrlFetch, isPublicAddress } from "../src/node/url-fetch.ts";
 import { certificate, privateKey } from "./tls.ts";
@@ -123,6 +123,19 @@ test("whatever a server says instead of an answer, and whether it then ends or n
       );
     }
 }, 30_000);
+
+test("a server that never gets to TLS makes the image unreachable, and no connection to it is left", async () => {
+  const sockets = new Set<Socket>();
+  const mute = createTcpServer((socket) => {
+    sockets.add(socket.on("error", () => {}).resume());
+    socket.on("close", () => sockets.delete(socket));
+  });
+  await new Promise<void>((resolve) => mute.listen(0, "127.0.0.1", resolve));
+  const url = `https://images.test:${(mute.address() as AddressInfo).port}/`;
+  await expect(fetchHere(url, 1000, { timeoutMs: 300 })).rejects.toEqual(refusal("url_unreachable"));
+  await vi.waitFor(() => expect(sockets.size).toBe(0));
+  mute.close();
+});
 
 test("a server that gives up its connection after the answer has an image all the same", async () => {
   using saying = await sayingServer("HTTP/1.1 200 OK\r\n\r\nabc", { end: true });

@@ -19,8 +19,8 @@ export interface Part {
 
 // A call has an image, tasks, options and stream; more is a mistake, which is better named than counted.
 const partsMax = 16;
-// A name, a file's name and a type.
-const headerBytesMax = 4096;
+// A name, a type, and a file's name of 255 characters written twice, percent-encoded.
+const headerBytesMax = 2048;
 // RFC 2046. A longer one would also take longer to look for.
 const boundaryCharactersMax = 70;
 const blockBytes = 64 * 1024;

@@ -30,6 +30,8 @@ export interface RunningGateway extends AsyncDisposable {
 const MiB = 1024 * 1024;
 // Clients hold connections open between calls, and a load balancer holds many for all of its own.
 const connectionsMin = 4096;
+// A slow network's longest pause.
+const unreadMs = 10_000;
 
 export interface GatewayOptions {
   /** Resolves the services' names. Default: as the system does. */
@@ -104,6 +106,8 @@ export async function startGateway(
         ),
     }),
   );
+  // Who takes nothing of an answer is cut off once a call cannot be the reason of the silence any more.
+  server.timeout = config.deadlineMs + unreadMs;
   // Idle connections cost some kilobytes each, so there may be many; past this one is refused, not kept.
   const connectionsMax = Math.max(connectionsMin, 4 * (config.requestsMax + config.queueMax));
   boundConnections(server, connectionsMax, Math.ceil((connectionsMax * config.peerSharePercent) / 100));
