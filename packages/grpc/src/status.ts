@@ -16,6 +16,9 @@ const codeByStatus: Partial<Record<status, FaultCode>> = {
   [status.INVALID_ARGUMENT]: "body_invalid",
 };
 
+// grpc-js says so with RESOURCE_EXHAUSTED. Nothing is busy then, and coming back later does not help.
+const messageTooLarge = /message larger than max/;
+
 /** The gRPC status of a Fault, in the shape that grpc-js takes as an error. */
 export function toStatus(fault: Fault): { code: status; details: string; metadata: Metadata } {
   const metadata = new Metadata();
@@ -44,7 +47,7 @@ function fromServiceError(error: Error & StatusLike): Fault {
   const sent = error.metadata.get(faultMetadata.code)[0];
   // Without our own code the details are another program's words, not written for our users.
   if (!isFaultCode(sent)) {
-    const code = codeByStatus[error.code] ?? "internal";
+    const code = messageTooLarge.test(error.details) ? "internal" : (codeByStatus[error.code] ?? "internal");
     return new Fault(code, `${faultTable[code].title}.`, { cause: error, internal: error.message });
   }
   const retryAfterS = Number(error.metadata.get(faultMetadata.retryAfter)[0] ?? Number.NaN);

@@ -123,6 +123,24 @@ export const faultTable = Object.freeze({
     "The request is malformed",
     "The body or the query is not what the interface takes: wrong JSON, an unknown field, no task, too many tasks. The detail names the place.",
   ),
+  body_too_large: request(
+    status.INVALID_ARGUMENT,
+    413,
+    "The body has too many bytes",
+    "What stands beside the image is over FLORENCE_BODY_OVERHEAD_BYTES_MAX, or the whole body over that and the image's limit. Send less in one call.",
+  ),
+  body_too_slow: request(
+    status.DEADLINE_EXCEEDED,
+    408,
+    "The body came too slowly",
+    "After its first second a body must bring FLORENCE_BODY_BYTES_PER_SECOND_MIN; when uploads are short, whoever has sent nothing yet makes room. Send it again, without pauses.",
+  ),
+  caller_forbidden: request(
+    status.PERMISSION_DENIED,
+    403,
+    "Calls are not accepted from there",
+    "The Host header is none of the server's names, or a web page of another site made the call. A server on loopback takes localhost; FLORENCE_ALLOWED_HOSTS names others.",
+  ),
   prompt_too_long: request(
     status.INVALID_ARGUMENT,
     400,
