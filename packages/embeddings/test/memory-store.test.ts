@@ -17,14 +17,14 @@ test("an embedding comes back until its age is reached, whatever reads it in bet
   const { clock, counts, store: kept } = store(4);
   await kept.put("a", embedding(1));
   expect(await kept.get("a")).toEqual(embedding(1));
-  expect(kept.expiresAtMs("a")).toBe(6000);
+  expect(kept.expiresInMs("a")).toBe(1000);
   clock.ms = 5999;
   expect(await kept.has("a")).toBe(true);
   expect(await kept.get("a")).toBeDefined();
   clock.ms = 6000;
   expect(await kept.has("a")).toBe(false);
   expect(await kept.get("a")).toBeUndefined();
-  expect(kept.expiresAtMs("a")).toBeUndefined();
+  expect(kept.expiresInMs("a")).toBeUndefined();
   expect(counts).toMatchObject({ embeddingFound: 2, embeddingMissed: 1, embeddingExpired: 1 });
   expect(kept).toMatchObject({ entries: 0, bytes: 0 });
 });

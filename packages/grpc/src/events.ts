@@ -17,6 +17,9 @@ export const callEvents = {
   callFailed: event<EndedCall & { readonly fault: Fault }>(
     "A call failed for a reason that its client does not learn.",
   ),
+  serverExposed: event<{ readonly address: string }>(
+    "A server listens beyond this machine and asks nobody for a proof or a certificate.",
+  ),
 };
 
 /** Where a server says how its calls end. */
@@ -24,9 +27,15 @@ export type CallEvents = Events<typeof callEvents>;
 
 export const unheard: CallEvents = createEvents(callEvents);
 
-/** Logs calls that went wrong. */
+/** Logs calls that went wrong, and a server that is open to everybody. */
 export function logCalls(log: Logger): Listener<typeof callEvents> {
   return {
+    serverExposed: (about) =>
+      log.warn(
+        about,
+        "anyone who reaches this port can use it: set FLORENCE_CLUSTER_SECRET or FLORENCE_TLS_CERT, _KEY and _CA. " +
+          "Until then embeddings are fetched from no encoder on another machine",
+      ),
     callFailed: ({ method, peer, fault }) => log.error({ method, peer, err: fault }, "call failed"),
     callRefused: ({ method, peer, fault }) => log.debug({ method, peer, code: fault.code }, "call refused"),
   };

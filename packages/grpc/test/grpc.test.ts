@@ -48,13 +48,13 @@ test("a unary call carries a 16 MiB image, metadata and the deadline, and answer
     },
   });
   const image = new Uint8Array(16 * 1024 * 1024).fill(7);
-  const before = Date.now();
+  const before = performance.now();
   const response = await client.encode({ image }, { deadlineMs: 20_000, metadata: { "x-request-id": "r1" } });
   expect(response).toEqual(create(EncodeResponseSchema, { key: "k", width: image.length, height: 7, expiresAtMs: 5n }));
   expect(context?.metadata["x-request-id"]).toBe("r1");
   expect(context?.peer).toMatch(/^127\.0\.0\.1:/);
   expect(context?.deadline).toBeGreaterThanOrEqual(before);
-  expect(context?.deadline).toBeLessThanOrEqual(Date.now() + 20_000);
+  expect(context?.deadline).toBeLessThanOrEqual(performance.now() + 20_000);
 });
 
 test("a bytes field arrives whole at any alignment", async () => {

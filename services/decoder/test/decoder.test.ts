@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { embeddingKey, encode, MemoryStore } from "@florence/embeddings";
+import { EmbeddingCodec, embeddingKey, MemoryStore, Seal } from "@florence/embeddings";
 import { createClient, implement, startServer } from "@florence/grpc";
 import { type BuiltModel, findTask, prepareImage, prepareModel } from "@florence/model";
 import { cpu, VisionModel } from "@florence/model/inference";
@@ -246,7 +246,9 @@ describe("an embedding that the store does not have", () => {
           getEncoderModel: async () => ({}),
           getEmbedding: async () => {
             asked++;
-            return { value: encode({ dims: [imageTokens, text.hidden], data: features }) };
+            return {
+              value: new EmbeddingCodec(new Seal()).encode(key, { dims: [imageTokens, text.hidden], data: features }),
+            };
           },
         }),
       ],
