@@ -107,9 +107,19 @@ test("a thrown Fault reaches the client with code, detail and retry hint, and th
 });
 
 test("a message over the limit fails its call and no other", async () => {
-  const { client } = await encoder({ encode: async () => ({ key: "ok" }) }, { messageBytesMax: 1000 });
-  await expect(client.encode({ image: new Uint8Array(2000) })).rejects.toBeInstanceOf(Fault);
+  const getEmbedding = async () => ({ value: new Uint8Array(5000) });
+  const { client, server } = await encoder(
+    { encode: async () => ({ key: "ok" }), getEmbedding },
+    { messageBytesMax: 1000 },
+  );
+  await expect(client.encode({ image: new Uint8Array(2000) })).rejects.toMatchObject({ code: "body_invalid" });
   await expect(client.encode({ image: new Uint8Array(500) })).resolves.toMatchObject({ key: "ok" });
+  const modest = createClient(Encoder, server.address, { messageBytesMax: 1000 });
+  open.push(modest);
+  await expect(modest.encode({ image: new Uint8Array(2000) })).rejects.toMatchObject({ code: "body_invalid" });
+  // An answer that is too large is not the caller's fault.
+  await expect(modest.getEmbedding({})).rejects.toMatchObject({ code: "internal" });
+  await expect(modest.encode({ image: new Uint8Array(500) })).resolves.toMatchObject({ key: "ok" });
 });
 
 test("a passed deadline fails the call and aborts the handler with that reason", async () => {
