@@ -15,22 +15,25 @@ interface Trouble {
 }
 
 /** Logs what an operator should know of NATS: of values that it does not take one line at the beginning, one a minute, one at the end. */
-export function logEmbeddings(log: Logger): Listener<typeof embeddingEvents> {
+export function logEmbeddings(
+  log: Logger,
+  { now = () => performance.now() }: { now?: () => number } = {},
+): Listener<typeof embeddingEvents> {
   const troubles = new Map<string, Trouble>(); // One for each bucket at most.
   const lost = (bucket: string, reason: string) => {
-    const now = performance.now();
+    const atMs = now();
     const trouble = troubles.get(bucket) ?? {
       lost: 0,
-      beganAtMs: now,
+      beganAtMs: atMs,
       saidAtMs: Number.NEGATIVE_INFINITY,
-      lastAtMs: now,
+      lastAtMs: atMs,
     };
     troubles.set(bucket, trouble);
     trouble.lost++;
-    trouble.lastAtMs = now;
-    if (now - trouble.saidAtMs < repeatMs) return;
+    trouble.lastAtMs = atMs;
+    if (atMs - trouble.saidAtMs < repeatMs) return;
     log.warn({ bucket, lost: trouble.lost, reason }, "NATS does not keep values: other processes compute them again");
-    trouble.saidAtMs = now;
+    trouble.saidAtMs = atMs;
     trouble.lost = 0;
   };
   return {
@@ -42,11 +45,11 @@ export function logEmbeddings(log: Logger): Listener<typeof embeddingEvents> {
     valueDropped: ({ bucket }) => lost(bucket, "too many wait to be written"),
     valueWritten: ({ bucket }) => {
       const trouble = troubles.get(bucket);
-      const now = performance.now();
-      if (trouble === undefined || now - trouble.lastAtMs < quietMs) return;
+      const atMs = now();
+      if (trouble === undefined || atMs - trouble.lastAtMs < quietMs) return;
       troubles.delete(bucket);
       log.warn(
-        { bucket, lost: trouble.lost, s: Math.round((now - trouble.beganAtMs) / 1000) },
+        { bucket, lost: trouble.lost, s: Math.round((atMs - trouble.beganAtMs) / 1000) },
         "NATS keeps values again",
       );
     },

@@ -48,7 +48,7 @@ export class TlsFiles implements experimental.CertificateProvider {
   addIdentityCertificateListener(listener: IdentityListener): void {
     this.#identityListeners.add(listener);
     this.#watch();
-    listener(this.#files);
+    process.nextTick(listener, this.#files); // grpc-js is ready for it after this call.
   }
 
   removeIdentityCertificateListener(listener: IdentityListener): void {
@@ -59,7 +59,7 @@ export class TlsFiles implements experimental.CertificateProvider {
   addCaCertificateListener(listener: CaListener): void {
     this.#caListeners.add(listener);
     this.#watch();
-    listener(this.#files);
+    process.nextTick(listener, this.#files); // grpc-js is ready for it after this call.
   }
 
   removeCaCertificateListener(listener: CaListener): void {
