@@ -32,7 +32,7 @@ export class MemoryStore implements EmbeddingStore {
   constructor(options: MemoryStoreOptions) {
     this.#options = { now: () => performance.now(), events: unheard, ...options };
     this.#cache = new LRUCache({
-      maxSize: options.bytesMax,
+      maxSize: Math.max(1, options.bytesMax), // With 0 nothing is kept: no entry is that small.
       sizeCalculation: ({ embedding }) => embedding.data.byteLength + entryBytes,
       dispose: (_entry, _key, reason) => {
         if (reason === "evict") this.#options.events.embeddingEvicted({ tier });

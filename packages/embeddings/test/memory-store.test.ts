@@ -52,6 +52,13 @@ test("bytes are bounded, and the least recently used goes first", async () => {
   expect(kept.bytes).toBeLessThanOrEqual(3 * 2048);
 });
 
+test("a store of no bytes keeps nothing", async () => {
+  const { counts, store: kept } = store(0);
+  await kept.put("a", embedding(1));
+  expect(await kept.get("a")).toBeUndefined();
+  expect(counts).toMatchObject({ embeddingRejected: 1, embeddingMissed: 1 });
+});
+
 test("an embedding larger than the store is not kept, and evicts nothing", async () => {
   const { counts, store: kept } = store(2);
   await kept.put("a", embedding(1));
