@@ -3,7 +3,7 @@
 import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { EmbeddingCodec, Seal } from "@florence/embeddings";
 import { createClient, implement, startServer } from "@florence/grpc";
 import { noCluster } from "@florence/grpc/settings";
@@ -15,7 +15,7 @@ import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { annotateRaw } from "./support/annotate.ts";
 import { startChild } from "./support/child.ts";
-import { drawImage } from "./support/cluster.ts";
+import { drawImage, natsBinary } from "./support/cluster.ts";
 import { buildModel } from "./support/encoders.ts";
 import { clientsOf, clusterOf, documentedUsers, secretEnv, startInside, tlsEnv } from "./support/inside.ts";
 
@@ -42,7 +42,7 @@ async function drain(events: AsyncIterable<unknown>): Promise<void> {
 }
 
 /** What each call of a process with these credentials comes to: all that the services do, and their models. */
-async function attempts(inside: Inside, cluster = noCluster): Promise<string[]> {
+async function attempts(inside: Parameters<typeof clientsOf>[0], cluster = noCluster): Promise<string[]> {
   using foreign = clientsOf(inside, cluster);
   const image = images[0] as Uint8Array<ArrayBuffer>;
   const generate = {
@@ -268,6 +268,9 @@ function listeningPorts(pid: number): number[] {
   });
 }
 
+/** A PATH on which a program is found. */
+const pathOf = (program: unknown): string => dirname(String(program));
+
 const passwords = { encoder: "the encoders' password", decoder: "the decoders' password" };
 const users = (url: string) => ({
   encoder: { FLORENCE_NATS: url, FLORENCE_NATS_USER: "encoder", FLORENCE_NATS_PASSWORD: passwords.encoder },
@@ -349,6 +352,21 @@ describeWithNats("in NATS, with the users that the documentation gives it", () =
     expect(inside.encoderCounts).toMatchObject({ natsMisconfigured: 0, valueFailed: 0, leaseUnavailable: 0 });
     expect(inside.decoderStoreCounts).toMatchObject({ natsMisconfigured: 0, valueWritten: 0, valueFailed: 0 });
   }, 60_000);
+
+  test("florence dev gives its NATS and its services to its own processes alone", async () => {
+    const cache = mkdtempSync(join(tmpdir(), "florence-inside-"));
+    resources.defer(() => rmSync(cache, { recursive: true, force: true }));
+    const env = { FLORENCE_CACHE: cache, PATH: pathOf(natsBinary) };
+    const says = /nats +(nats:\S+)\n[\s\S]*readyz\n/;
+    await using dev = await startChild("apps/cli/src/main.ts", ["dev", "--nats"], env, says);
+    await expect(connect({ servers: dev.address, reconnect: false })).rejects.toThrow(/authorization/i);
+    const address = (role: string) => new RegExp(`${role}-0 +(\\S+)`).exec(dev.words)?.[1] as string;
+    const inside = { encoder: { address: address("encoder") }, decoder: { address: address("decoder") } };
+    expect(await attempts(inside)).toEqual(Array.from({ length: 5 }, () => "unauthorized"));
+    const image = images[0] as Uint8Array<ArrayBuffer>;
+    expect((await annotateRaw(address("gateway"), image, query)).results[0]?.text).toBeTruthy();
+    expect(await dev.stop()).toBe(0);
+  });
 
   test("who has no password connects to nothing, and who may do nothing does nothing", async () => {
     await using server = await startNats({ config: config() });

@@ -49,7 +49,8 @@ export class EmbeddingHolders implements Disposable {
   async fetch(holder: string, key: string, signal: AbortSignal, msMax = fetchMsMax): Promise<Embedding | undefined> {
     const address = this.#options.addresses.read(key, holder);
     if (address === undefined) {
-      this.#events.embeddingFetched({ holder, result: "untrusted" });
+      // What it says is somebody's words.
+      this.#events.embeddingFetched({ holder: "", result: "untrusted" });
       return undefined;
     }
     let value: Uint8Array;

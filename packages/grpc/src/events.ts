@@ -27,8 +27,12 @@ export type CallEvents = Events<typeof callEvents>;
 
 export const unheard: CallEvents = createEvents(callEvents);
 
-/** Logs calls that went wrong, and a server that is open to everybody. */
+// Whoever knocks without a proof may do so a thousand times a second.
+const repeatMs = 60_000;
+
+/** Logs calls that went wrong, and a server that is open to everybody. Of callers that prove nothing, one line a minute at most. */
 export function logCalls(log: Logger): Listener<typeof callEvents> {
+  let warnedAtMs = Number.NEGATIVE_INFINITY;
   return {
     serverExposed: (about) =>
       log.warn(
@@ -37,6 +41,14 @@ export function logCalls(log: Logger): Listener<typeof callEvents> {
           "Until then embeddings are fetched from no encoder on another machine",
       ),
     callFailed: ({ method, peer, fault }) => log.error({ method, peer, err: fault }, "call failed"),
-    callRefused: ({ method, peer, fault }) => log.debug({ method, peer, code: fault.code }, "call refused"),
+    callRefused: ({ method, peer, fault }) => {
+      const about = { method, peer, code: fault.code };
+      if (fault.code !== "unauthorized" || performance.now() - warnedAtMs < repeatMs) {
+        log.debug(about, "call refused");
+        return;
+      }
+      warnedAtMs = performance.now();
+      log.warn({ ...about, reason: fault.message }, "a caller without the cluster's secret was refused");
+    },
   };
 }

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Encoder } from "@florence/proto/encoder";
 import { Health as HealthService, HealthCheckResponse_ServingStatus as Status } from "@florence/proto/health";
-import { ConfigError, createEvents, readConfig, Secret } from "@florence/service";
+import { ConfigError, createEvents, Fault, type Logger, readConfig, Secret } from "@florence/service";
 import { afterEach, expect, test } from "vitest";
 import { CallProofs, proofMetadata, proofMsMax } from "../src/call-proof.ts";
 import {
@@ -15,6 +15,7 @@ import {
   createClient,
   Health,
   implement,
+  logCalls,
   noCredentials,
   openCredentials,
   startServer,
@@ -96,6 +97,19 @@ test("a call without a proof, or with another secret's, an old or another method
   const ours = client(server.address, { proofs: new CallProofs(secret) });
   expect(await codeOf(ours.encode({ image: new Uint8Array(100_000) }))).toBe("answered");
   expect(reached).toEqual(["encode"]);
+});
+
+test("of callers that prove nothing the log has a line, and not one for each", () => {
+  const lines: string[] = [];
+  const nothing = () => {};
+  const warn: Logger["warn"] = (about: unknown, text?: unknown) =>
+    void lines.push(`${text}: ${(about as { reason: string }).reason}`);
+  const log = { warn, debug: nothing, error: nothing } as Partial<Logger>;
+  const events = createEvents(callEvents, [logCalls(log as Logger)]);
+  const fault = new Fault("unauthorized", "Authentication is required.", { internal: "The call's proof is expired." });
+  for (let i = 0; i < 100; i++) events.callRefused({ method: "m", peer: "p", ms: 1, fault });
+  events.callRefused({ method: "m", peer: "p", ms: 1, fault: new Fault("overloaded", "Busy.") });
+  expect(lines).toEqual(["a caller without the cluster's secret was refused: The call's proof is expired."]);
 });
 
 test("a proof is its method's alone, and says nothing when a character of it is changed", () => {
