@@ -2,6 +2,7 @@ import { decoderConfig } from "@florence/decoder/config";
 import { natsConfig } from "@florence/embeddings/settings";
 import { encoderConfig } from "@florence/encoder/config";
 import { gatewayConfig } from "@florence/gateway/config";
+import { clusterConfig } from "@florence/grpc/settings";
 import { modelConfig } from "@florence/model/settings";
 import { readEnvironments } from "@florence/node";
 import { flag } from "@florence/service";
@@ -15,6 +16,7 @@ const specs = {
   cli: cliConfig,
   model: modelConfig,
   nats: natsConfig,
+  cluster: clusterConfig,
   gateway: gatewayConfig,
   encoder: encoderConfig,
   decoder: decoderConfig,

@@ -1,7 +1,9 @@
+import { randomBytes } from "node:crypto";
 import type { Stores } from "@florence/embeddings/nats";
+import { noCluster } from "@florence/grpc/settings";
 import type { BuiltModel } from "@florence/model";
 import { createLogger } from "@florence/node";
-import { createEvents, type Logger } from "@florence/service";
+import { createEvents, type Logger, Secret } from "@florence/service";
 import type { Settings } from "./config.ts";
 
 export const roles = ["all", "gateway", "encoder", "decoder"] as const;
@@ -31,19 +33,20 @@ async function start(
   model: BuiltModel | undefined,
   log: Logger,
 ): Promise<string> {
+  const { cluster } = settings;
   if (role === "gateway") {
     const { startGateway } = await import("@florence/gateway");
-    return resources.use(await startGateway(settings.gateway, log)).url;
+    return resources.use(await startGateway(settings.gateway, log, { cluster })).url;
   }
   if (!model) throw new Error("every role but the gateway needs a model");
   if (role === "all") return startAll(resources, settings, model, log);
   const stores = resources.use(await openStoresOf(role, settings, model, log));
   if (role === "encoder") {
     const { startEncoder } = await import("@florence/encoder");
-    return resources.use(await startEncoder(settings.encoder, { model, log, ...stores })).address;
+    return resources.use(await startEncoder(settings.encoder, { model, cluster, log, ...stores })).address;
   }
   const { startDecoder } = await import("@florence/decoder");
-  return resources.use(await startDecoder(settings.decoder, { model, log, ...stores })).address;
+  return resources.use(await startDecoder(settings.decoder, { model, cluster, log, ...stores })).address;
 }
 
 /** The whole system in this process: the same services over gRPC on loopback, with one store between them. */
@@ -61,10 +64,13 @@ async function startAll(
   const stores = resources.use(await openStoresOf("encoder", settings, model, log));
   // On ports of their own choice: only the gateway is meant to be found. One after the other, so that each is disposed of if the next fails.
   const loopback = { host: "127.0.0.1", port: 0 };
-  const encoder = resources.use(await startEncoder({ ...settings.encoder, ...loopback }, { model, log, ...stores }));
-  const decoder = resources.use(await startDecoder({ ...settings.decoder, ...loopback }, { model, log, ...stores }));
+  // Other programs of this machine reach the ports too, and are not to use them.
+  const cluster = { ...noCluster, secret: new Secret(randomBytes(32).toString("base64url")) };
+  const options = { model, cluster, log, ...stores };
+  const encoder = resources.use(await startEncoder({ ...settings.encoder, ...loopback }, options));
+  const decoder = resources.use(await startDecoder({ ...settings.decoder, ...loopback }, options));
   const found = { encoder: encoder.address, decoder: decoder.address };
-  return resources.use(await startGateway({ ...settings.gateway, ...found }, log)).url;
+  return resources.use(await startGateway({ ...settings.gateway, ...found }, log, { cluster })).url;
 }
 
 async function openStoresOf(
@@ -73,11 +79,12 @@ async function openStoresOf(
   { manifest }: BuiltModel,
   log: Logger,
 ): Promise<Stores> {
-  const [{ embeddingEvents, logEmbeddings }, { openStores }, { encodingOf }] = await Promise.all([
+  const [{ embeddingEvents, logEmbeddings, Seal }, { openStores }, { encodingOf }] = await Promise.all([
     import("@florence/embeddings"),
     import("@florence/embeddings/nats"),
     import("@florence/model"),
   ]);
   const bounds = { ...settings[role], embeddingBytes: encodingOf(manifest).bytes };
-  return openStores(settings.nats, bounds, createEvents(embeddingEvents, [logEmbeddings(log)]));
+  const events = createEvents(embeddingEvents, [logEmbeddings(log)]);
+  return openStores(settings.nats, bounds, { role, seal: new Seal(settings.cluster.secret), events });
 }

@@ -1,3 +1,4 @@
+import { clusterConfig } from "@florence/grpc/settings";
 import { type Config, integer, logLevels, oneOf, secret, text } from "@florence/service";
 import { defaultLimits, type Limits } from "./limits.ts";
 import { resolveMsDefault } from "./peers/peers.ts";
@@ -6,7 +7,7 @@ import { resolveMsDefault } from "./peers/peers.ts";
 const bytesMax = 1024 ** 4;
 const hourMs = 3_600_000;
 
-/** Every variable that the gateway reads. */
+/** The gateway's own variables. */
 export const gatewayConfig = {
   port: integer({
     variable: "PORT",
@@ -79,6 +80,9 @@ export const gatewayConfig = {
   urlFetchMs: limit("urlFetchMs", "Fetching an image by URL, milliseconds.", 1, hourMs),
   urlRedirectsMax: limit("urlRedirectsMax", "Redirects followed for one image.", 0, 20),
 };
+
+/** Every variable that a gateway's process reads. */
+export const gatewaySpecs = { gateway: gatewayConfig, cluster: clusterConfig };
 
 export type GatewayConfig = Config<typeof gatewayConfig>;
 

@@ -1,6 +1,7 @@
-import { headerBytes } from "../codec.ts";
+import { EmbeddingCodec, headerBytes } from "../codec.ts";
 import { type EmbeddingEvents, unheard } from "../events.ts";
 import { MemoryStore } from "../memory-store.ts";
+import type { Seal } from "../seal.ts";
 import type { EmbeddingStore } from "../store.ts";
 import { connectNats } from "./connection.ts";
 import { Leases } from "./leases.ts";
@@ -8,6 +9,14 @@ import { RemoteAliases } from "./remote-aliases.ts";
 import type { NatsConfig } from "./settings.ts";
 import { NatsStore } from "./store.ts";
 import { TieredStore } from "./tiered-store.ts";
+
+/** Who opens stores, and what it proves its values by. */
+export interface StoreUser {
+  /** A decoder only reads embeddings; an encoder writes them, with aliases and leases. */
+  readonly role: "encoder" | "decoder";
+  readonly seal: Seal;
+  readonly events?: EmbeddingEvents;
+}
 
 /** Where a service finds and keeps embeddings. Without NATS there is only the store in memory. */
 export interface Stores extends AsyncDisposable {
@@ -31,7 +40,7 @@ export interface StoreBounds {
 export async function openStores(
   config: NatsConfig,
   { storeBytesMax, storeTtlMs, embeddingBytes }: StoreBounds,
-  events: EmbeddingEvents = unheard,
+  { role, seal, events = unheard }: StoreUser,
 ): Promise<Stores> {
   await using resources = new AsyncDisposableStack();
   const inMemory = new MemoryStore({ bytesMax: storeBytesMax, ttlMs: storeTtlMs, events });
@@ -43,7 +52,7 @@ export async function openStores(
   const link = resources.use(
     await connectNats({
       servers: config.servers.split(",").map((server) => server.trim()),
-      name: "florence",
+      name: `florence-${role}`,
       user: config.user,
       password: config.password?.reveal(),
       token: config.token?.reveal(),
@@ -55,6 +64,8 @@ export async function openStores(
   const { ttlMs, bytesMax, replicas, readMsMax } = config;
   const remote = await NatsStore.open(link, {
     valueBytesMax: headerBytes + embeddingBytes,
+    codec: new EmbeddingCodec(seal),
+    readOnly: role === "decoder",
     ttlMs,
     bytesMax,
     replicas,
@@ -62,10 +73,15 @@ export async function openStores(
     events,
   });
   const store = resources.use(new TieredStore({ memory: inMemory, remote }));
-  const remoteAliases = resources.use(await RemoteAliases.open(link, { ttlMs, replicas, readMsMax, events }));
-  const leases = resources.use(await Leases.open(link, { replicas, acquireMsMax: readMsMax, events }));
+  const shared = role === "encoder" ? await openShared() : {};
   const opened = resources.move();
-  return { store, leases, remoteAliases, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+  return { store, ...shared, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+
+  async function openShared(): Promise<Pick<Stores, "leases" | "remoteAliases">> {
+    const remoteAliases = resources.use(await RemoteAliases.open(link, { ttlMs, replicas, readMsMax, seal, events }));
+    const leases = resources.use(await Leases.open(link, { replicas, acquireMsMax: readMsMax, seal, events }));
+    return { remoteAliases, leases };
+  }
 }
 
 function tlsOf({ caFile, certFile, keyFile }: NatsConfig) {

@@ -1,6 +1,7 @@
 import { createServer, type Server } from "node:http";
 import { type AddressInfo, isIP } from "node:net";
-import { createClient, messageBytesMaxDefault } from "@florence/grpc";
+import { createClient, messageBytesMaxDefault, openCredentials } from "@florence/grpc";
+import { type ClusterConfig, noCluster } from "@florence/grpc/settings";
 import { createLogger } from "@florence/node";
 import { Decoder } from "@florence/proto/decoder";
 import { Encoder } from "@florence/proto/encoder";
@@ -36,6 +37,8 @@ const unreadMs = 10_000;
 export interface GatewayOptions {
   /** Resolves the services' names. Default: as the system does. */
   readonly resolve?: Resolve;
+  /** How it and the services know each other. Default: not at all. */
+  readonly cluster?: ClusterConfig;
   /** Hear what happens, as the log does. */
   readonly listeners?: readonly Listener<typeof gatewayEvents>[];
 }
@@ -44,11 +47,12 @@ export interface GatewayOptions {
 export async function startGateway(
   config: GatewayConfig,
   log: Logger = createLogger({ name: "gateway", level: config.logLevel }),
-  { resolve = resolveHost, listeners = [] }: GatewayOptions = {},
+  { resolve = resolveHost, cluster = noCluster, listeners = [] }: GatewayOptions = {},
 ): Promise<RunningGateway> {
   const stopping = new AbortController();
   const events = createEvents(gatewayEvents, [logEvents(log), ...listeners]);
   const clientOptions = {
+    credentials: openCredentials(cluster),
     deadlineMsDefault: config.deadlineMs,
     // The request's envelope is far below a MiB.
     messageBytesMax: Math.max(messageBytesMaxDefault, config.uploadBytesMax + MiB),
