@@ -58,7 +58,7 @@ describe("clients that are slow, silent or gone", () => {
     // Twenty forms of 10 MB that come one byte at a time.
     const dribbling = await Promise.all(Array.from({ length: 20 }, open));
     const head =
-      "POST /v1/annotate HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: 10000000\r\n\r\n--b\r\n";
+      "POST /v1/annotate HTTP/1.1\r\nhost: localhost\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: 10000000\r\n\r\n--b\r\n";
     for (const socket of dribbling) socket.write(head);
     const drip = setInterval(() => {
       for (const socket of dribbling) socket.write("x");
@@ -68,7 +68,7 @@ describe("clients that are slow, silent or gone", () => {
 
     // Fifty event streams whose readers read nothing, and fifty that leave after the first event.
     const streams = await Promise.all(Array.from({ length: 100 }, open));
-    const stream = `POST /v1/annotate?task=more_detailed_caption&num_beams=1&max_new_tokens=200 HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\ncontent-type: image/png\r\ncontent-length: ${image.length}\r\n\r\n`;
+    const stream = `POST /v1/annotate?task=more_detailed_caption&num_beams=1&max_new_tokens=200 HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\ncontent-type: image/png\r\ncontent-length: ${image.length}\r\n\r\n`;
     for (const [i, socket] of streams.entries()) {
       socket.pause();
       socket.write(stream);

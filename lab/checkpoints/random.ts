@@ -55,7 +55,7 @@ function writeCheckpoint(of: Shape, folder: string, seed: number): void {
   write("preprocessor_config.json", json.preprocessor);
   writeTokenizer(folder, layout);
 
-  const config = parseConfig(json.config, json.generation, json.preprocessor);
+  const config = parseConfig(layout, json);
   const rows = layout === "native" ? nativeVocabulary : originalVocabulary;
   const tensors = [...expectedTensors(config), { name: embeddingName, shape: [rows, of.hidden] }].map(
     ({ name, shape: dims }) => ({

@@ -7,24 +7,29 @@ import { root } from "./services.ts";
 /** A program of ours as a process of its own. */
 export interface Child extends AsyncDisposable {
   readonly pid: number;
-  /** host:port where it says that it listens. */
+  /** host:port where it says that it listens or answers. */
   readonly address: string;
+  /** All that it has said until then. */
+  readonly words: string;
   /** SIGTERM; the exit code. */
   stop(): Promise<number | null>;
 }
+
+const listening = /(?:listens|answers) on (?:https?:\/\/)?(\S+)\n/;
 
 /** Starts a program of the repository and waits until it says where it listens. Throws with its last words when it ends before. */
 export async function startChild(
   program: string,
   args: readonly string[],
   env: Record<string, string>,
+  says = listening,
 ): Promise<Child> {
   const child = spawn(process.execPath, [join(root, program), ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
   let words = "";
   const address = await new Promise<string>((resolve, reject) => {
     const hear = (text: string) => {
       words += text;
-      const at = /listens on (?:https?:\/\/)?(\S+)\n/.exec(words)?.[1];
+      const at = says.exec(words)?.[1];
       if (at) resolve(at);
     };
     child.stdout.setEncoding("utf8").on("data", hear);
@@ -34,6 +39,7 @@ export async function startChild(
   return {
     pid: child.pid as number,
     address,
+    words,
     stop: () => end(child, "SIGTERM"),
     [Symbol.asyncDispose]: async () => void (await end(child, "SIGKILL")),
   };

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Member, startTopology, type Topology } from "@florence/cli/topology";
-import { createClient } from "@florence/grpc";
+import { createClient, openCredentials } from "@florence/grpc";
 import { findOrGetNatsServer, type NatsServer, startNatsServer } from "@florence/nats-server";
 import { Decoder } from "@florence/proto/decoder";
 import { Encoder } from "@florence/proto/encoder";
@@ -64,14 +64,15 @@ export async function startCluster({
       ...(onLog && { onLog }),
     }),
   );
+  const credentials = openCredentials(topology.cluster);
   let before = 0; // by processes that are gone
   // A channel of its own for each question: one to a process that was just started again would still be backing off.
   const encodingsOf = async ({ address }: Member) => {
-    using client = createClient(Encoder, address);
+    using client = createClient(Encoder, address, { credentials });
     return Number((await client.getEncoderModel({}, { deadlineMs: 5_000 })).imagesEncoded);
   };
   const modelOf = async ({ address }: Member) => {
-    using client = createClient(Decoder, address);
+    using client = createClient(Decoder, address, { credentials });
     return await client.getDecoderModel({}, { deadlineMs: 5_000 });
   };
   const running = resources.move();

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { decode, embeddingEvents, headerBytes, MemoryStore } from "@florence/embeddings";
+import { EmbeddingCodec, embeddingEvents, headerBytes, MemoryStore, Seal } from "@florence/embeddings";
 import {
   connectNats,
   Leases,
@@ -11,7 +11,8 @@ import {
   TieredStore,
 } from "@florence/embeddings/nats";
 import { type EncoderOptions, encoderConfig, startEncoder } from "@florence/encoder";
-import { createClient } from "@florence/grpc";
+import { createClient, openCredentials } from "@florence/grpc";
+import { noCluster } from "@florence/grpc/settings";
 import { type BuiltModel, prepareModel } from "@florence/model";
 import type { NatsServer } from "@florence/nats-server";
 import { type EncodeResponse, Encoder } from "@florence/proto/encoder";
@@ -45,6 +46,9 @@ export type ClusterEncoder = Awaited<ReturnType<typeof startClusterEncoder>>;
 /** An encoder with a connection and stores of its own, as another process has them, and a client. */
 export async function startClusterEncoder(nats: Pick<NatsServer, "url">, options: ClusterEncoderOptions) {
   const { queue, env, natsMsMax = patientMs, ...rest } = options;
+  const cluster = rest.cluster ?? noCluster;
+  const seal = new Seal(cluster.secret);
+  const codec = new EmbeddingCodec(seal);
   await using resources = new AsyncDisposableStack();
   const { counts, listener } = countEvents(embeddingEvents);
   const events = createEvents(embeddingEvents, [listener]);
@@ -53,6 +57,7 @@ export async function startClusterEncoder(nats: Pick<NatsServer, "url">, options
   const valueBytesMax = headerBytes + imageTokens * text.hidden * Float32Array.BYTES_PER_ELEMENT;
   const remote = await NatsStore.open(link, {
     valueBytesMax,
+    codec,
     bytesMax: 64 * MiB,
     readMsMax: natsMsMax,
     events,
@@ -60,17 +65,18 @@ export async function startClusterEncoder(nats: Pick<NatsServer, "url">, options
   });
   const memory = new MemoryStore({ bytesMax: 64 * MiB, ttlMs: hourMs });
   const store = resources.use(new TieredStore({ memory, remote }));
-  const remoteAliases = resources.use(await RemoteAliases.open(link, { readMsMax: natsMsMax, events }));
-  const leases = resources.use(await Leases.open(link, { acquireMsMax: natsMsMax, events }));
+  const remoteAliases = resources.use(await RemoteAliases.open(link, { readMsMax: natsMsMax, seal, events }));
+  const leases = resources.use(await Leases.open(link, { acquireMsMax: natsMsMax, seal, events }));
   const config = readConfig({ FLORENCE_LOG_LEVEL: "silent", FLORENCE_ENCODER_THREADS: "1", ...env }, encoderConfig);
   const encoder = resources.use(await startEncoder(config, { ...rest, store, leases, remoteAliases }));
-  const client = resources.use(createClient(Encoder, encoder.address));
+  const client = resources.use(createClient(Encoder, encoder.address, { credentials: openCredentials(cluster) }));
   const running = resources.move();
   return {
     address: encoder.address,
     client,
     store,
     leases,
+    codec,
     /** How often its stores and leases have said what. */
     counts,
     /** Stops serving, as a process does that is told to end. */
@@ -88,8 +94,8 @@ export async function encodedBy(encoders: readonly Pick<ClusterEncoder, "encoded
 
 /** The numbers that a decoder gets from the encoder that an answer names. */
 export async function embeddingFrom(encoders: readonly ClusterEncoder[], { holder, key }: EncodeResponse) {
-  const encoder = encoders.find(({ address }) => address === holder) as ClusterEncoder;
-  const decoded = decode((await encoder.client.getEmbedding({ key })).value);
+  const encoder = encoders.find(({ address }) => address === holder.split("#")[0]) as ClusterEncoder;
+  const decoded = encoder.codec.decode(key, (await encoder.client.getEmbedding({ key })).value);
   if ("flaw" in decoded) throw new Error(decoded.flaw);
   return decoded.embedding.data;
 }

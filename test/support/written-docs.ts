@@ -5,7 +5,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { decoderSpecs } from "@florence/decoder/config";
 import { encoderSpecs } from "@florence/encoder/config";
-import { gatewayConfig } from "@florence/gateway/config";
+import { gatewaySpecs } from "@florence/gateway/config";
 import { type ConfigSpec, settingsTable } from "@florence/service";
 import { type ErrorCode, type FaultCode, faultTable, isFaultCode, status } from "@florence/service/fault";
 import { alertsYaml, runbookDoc } from "./observability/alerts.ts";
@@ -21,7 +21,7 @@ export interface WrittenDoc {
 
 export const writtenDocs: readonly WrittenDoc[] = [
   doc("docs/errors.md", errorsDoc),
-  readme("services/gateway/README.md", { gateway: gatewayConfig }),
+  readme("services/gateway/README.md", gatewaySpecs),
   readme("services/encoder/README.md", encoderSpecs),
   readme("services/decoder/README.md", decoderSpecs),
   doc("docs/metrics.md", () => metricsDoc(table)),

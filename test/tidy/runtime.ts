@@ -12,7 +12,7 @@ const gateway = "services/gateway/src/";
 // Where the gateway meets Node.
 const rim = /\/src\/(node\/|main\.ts$)/;
 // What the core may bring along: packages that run wherever there is fetch and WebCrypto.
-const neutralPackages = /^(hono|zod|@bufbuild\/protobuf)(\/|$)/;
+const neutralPackages = /^(hono|zod|@bufbuild\/protobuf|@remix-run\/multipart-parser)(\/|$)/;
 const globalsOfNode = /(?<![.\w$])(Buffer|process|NodeJS|setImmediate|__dirname|require)\b(?!\s*:)|\.unref\(/;
 
 /** What runs when a file does: the files of ours that it reaches, and each import that leads elsewhere. */

@@ -2,6 +2,7 @@ import { decoderConfig } from "@florence/decoder/config";
 import { natsConfig } from "@florence/embeddings/settings";
 import { encoderConfig } from "@florence/encoder/config";
 import { gatewayConfig } from "@florence/gateway/config";
+import { clusterConfig } from "@florence/grpc/settings";
 import { modelConfig } from "@florence/model/settings";
 import { readEnvironments } from "@florence/node";
 import { flag } from "@florence/service";
@@ -16,6 +17,7 @@ const specs = {
   cli: cliConfig,
   model: modelConfig,
   nats: natsConfig,
+  cluster: clusterConfig,
   gateway: gatewayConfig,
   encoder: encoderConfig,
   decoder: decoderConfig,

@@ -1,7 +1,9 @@
+import { randomBytes } from "node:crypto";
 import type { Stores } from "@florence/embeddings/nats";
+import { noCluster } from "@florence/grpc/settings";
 import type { BuiltModel } from "@florence/model";
 import { createLogger } from "@florence/node";
-import { createEvents, type Logger } from "@florence/service";
+import { createEvents, type Logger, Secret } from "@florence/service";
 import { logFields, startTelemetry, type Telemetry } from "@florence/telemetry";
 import type { Settings } from "./config.ts";
 
@@ -44,25 +46,26 @@ async function start(
   model: BuiltModel | undefined,
   told: Told,
 ): Promise<string> {
+  const { cluster } = settings;
   const { log, telemetry } = told;
   const { tracing, listeners } = telemetry;
   if (role === "gateway") {
     const { startGateway } = await import("@florence/gateway");
-    return resources.use(await startGateway(settings.gateway, log, { tracing, listeners: listeners.gateway })).url;
+    return resources.use(await startGateway(settings.gateway, log, { cluster, tracing, listeners: listeners.gateway }))
+      .url;
   }
   if (!model) throw new Error("every role but the gateway needs a model");
   if (role === "all") return startAll(resources, settings, model, told);
+  const shared = { model, cluster, log, tracing };
   const stores = resources.use(await openStoresOf(role, settings, model, told));
   if (role === "encoder") {
     const { startEncoder } = await import("@florence/encoder");
-    return resources.use(
-      await startEncoder(settings.encoder, { model, log, tracing, listeners: listeners.encoder, ...stores }),
-    ).address;
+    return resources.use(await startEncoder(settings.encoder, { ...shared, listeners: listeners.encoder, ...stores }))
+      .address;
   }
   const { startDecoder } = await import("@florence/decoder");
-  return resources.use(
-    await startDecoder(settings.decoder, { model, log, tracing, listeners: listeners.decoder, ...stores }),
-  ).address;
+  return resources.use(await startDecoder(settings.decoder, { ...shared, listeners: listeners.decoder, ...stores }))
+    .address;
 }
 
 /** The whole system in this process: the same services over gRPC on loopback, with one store between them. */
@@ -82,7 +85,9 @@ async function startAll(
   const stores = resources.use(await openStoresOf("encoder", settings, model, told));
   // On ports of their own choice: only the gateway is meant to be found. One after the other, so that each is disposed of if the next fails.
   const loopback = { host: "127.0.0.1", port: 0 };
-  const shared = { model, log, tracing, ...stores };
+  // Other programs of this machine reach the ports too, and are not to use them.
+  const cluster = { ...noCluster, secret: new Secret(randomBytes(32).toString("base64url")) };
+  const shared = { model, cluster, log, tracing, ...stores };
   const encoder = resources.use(
     await startEncoder({ ...settings.encoder, ...loopback }, { ...shared, listeners: listeners.encoder }),
   );
@@ -91,7 +96,7 @@ async function startAll(
   );
   const found = { encoder: encoder.address, decoder: decoder.address };
   return resources.use(
-    await startGateway({ ...settings.gateway, ...found }, log, { tracing, listeners: listeners.gateway }),
+    await startGateway({ ...settings.gateway, ...found }, log, { cluster, tracing, listeners: listeners.gateway }),
   ).url;
 }
 
@@ -101,12 +106,13 @@ async function openStoresOf(
   { manifest }: BuiltModel,
   { log, telemetry }: Told,
 ): Promise<Stores> {
-  const [{ embeddingEvents, logEmbeddings }, { openStores }, { encodingOf }] = await Promise.all([
+  const [{ embeddingEvents, logEmbeddings, Seal }, { openStores }, { encodingOf }] = await Promise.all([
     import("@florence/embeddings"),
     import("@florence/embeddings/nats"),
     import("@florence/model"),
   ]);
   const bounds = { ...settings[role], embeddingBytes: encodingOf(manifest).bytes };
   const events = createEvents(embeddingEvents, [logEmbeddings(log), ...telemetry.listeners.embeddings]);
-  return openStores(settings.nats, bounds, events, telemetry.tracing);
+  const user = { role, seal: new Seal(settings.cluster.secret), events, tracing: telemetry.tracing };
+  return openStores(settings.nats, bounds, user);
 }

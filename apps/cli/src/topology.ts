@@ -1,7 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import { fileURLToPath } from "node:url";
+import { type ClusterConfig, clusterConfig } from "@florence/grpc/settings";
+import { readConfig } from "@florence/service";
 import { inherited } from "./config.ts";
 
 export interface TopologyOptions {
@@ -36,6 +39,8 @@ export interface Member {
 }
 
 export interface Topology extends AsyncDisposable {
+  /** How its processes know each other: to call one of them one must be one of them. */
+  readonly cluster: ClusterConfig;
   readonly gateways: readonly Member[];
   readonly encoders: readonly Member[];
   readonly decoders: readonly Member[];
@@ -52,9 +57,11 @@ const startMsMax = 300_000;
  */
 export async function startTopology(options: TopologyOptions): Promise<Topology> {
   await using started = new AsyncDisposableStack();
+  // Known to its own processes alone, unless the caller has one for them.
+  const secret = { FLORENCE_CLUSTER_SECRET: randomBytes(32).toString("base64url") };
   const members = async (role: string, count: number, env: Record<string, string>) => {
     const ports = await freePorts(count);
-    const made = ports.map((port, i) => member(role, `${role}-${i}`, port, options, env));
+    const made = ports.map((port, i) => member(role, `${role}-${i}`, port, options, { ...secret, ...env }));
     for (const m of made) started.defer(async () => void (await m.stop()));
     return made;
   };
@@ -73,7 +80,8 @@ export async function startTopology(options: TopologyOptions): Promise<Topology>
   await first?.start();
   await Promise.all([...others, ...gateways].map((m) => m.start()));
   const running = started.move();
-  return { gateways, encoders, decoders, [Symbol.asyncDispose]: () => running.disposeAsync() };
+  const cluster = readConfig({ ...secret, ...options.env }, clusterConfig);
+  return { cluster, gateways, encoders, decoders, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
 function member(

@@ -1,4 +1,4 @@
-import { createEvents, type Events, event, type Listener, type Logger } from "@florence/service";
+import { createEvents, type Events, event } from "@florence/service";
 import type { Tier } from "./store.ts";
 
 /** What of a bucket in NATS an event is about: its name. */
@@ -23,8 +23,8 @@ export const embeddingEvents = {
   ),
   embeddingEvicted: event<{ tier: Tier }>("The store in memory forgot an embedding to make room."),
   embeddingExpired: event<{ tier: Tier }>("The store in memory forgot an embedding because of its age."),
-  embeddingFetched: event<{ holder: string; result: "found" | "missing" | "unreachable" | "invalid" }>(
-    "The encoder that holds an embedding was asked for it.",
+  embeddingFetched: event<{ holder: string; result: "found" | "missing" | "unreachable" | "invalid" | "untrusted" }>(
+    "The encoder that holds an embedding was asked for it; not where nothing proves that it is an encoder of ours.",
   ),
   aliasFound: event("NATS knew what an image file decodes to."),
   aliasMissed: event("NATS did not know what an image file decodes to."),
@@ -37,7 +37,7 @@ export const embeddingEvents = {
   valueCorrupt: event<OfBucket>("A value in NATS did not verify: a miss."),
   valueWritten: event<OfBucket>("NATS has acknowledged a value."),
   valueDropped: event<OfBucket>("A value was not written, for lack of room or of time."),
-  valueFailed: event<OfBucket>("NATS refused a value, or it was tried too often."),
+  valueFailed: event<OfBucket & { reason: string }>("NATS refused a value, or it was tried too often."),
   leaseAcquired: event<{ takenOver: boolean }>("A lease was taken; taken over from a holder whose time had run out."),
   leaseHeld: event<{ holder: string }>("A lease could not be taken because another encoder holds it."),
   leaseUnavailable: event("NATS could not say who holds a lease."),
@@ -57,13 +57,3 @@ export type EmbeddingEvents = Events<typeof embeddingEvents>;
 
 /** For whoever hears nothing. */
 export const unheard: EmbeddingEvents = createEvents(embeddingEvents);
-
-/** Logs what an operator should know of NATS. */
-export function logEmbeddings(log: Logger): Listener<typeof embeddingEvents> {
-  return {
-    natsConnected: (about) => log.info(about, "NATS connected"),
-    natsDisconnected: (about) =>
-      log.warn(about, "NATS is out of reach: embeddings are computed where it would have had them"),
-    natsMisconfigured: ({ error }) => log.error({ err: error }, "NATS cannot keep embeddings"),
-  };
-}

@@ -1,8 +1,8 @@
 import { toFault } from "@florence/service";
-import { decode } from "./codec.ts";
+import type { EmbeddingCodec } from "./codec.ts";
 import type { Embedding } from "./embedding.ts";
 import { type EmbeddingEvents, unheard } from "./events.ts";
-import { embeddingKeyDtype } from "./key.ts";
+import type { HolderAddresses } from "./holder-address.ts";
 
 /** The encoder that holds an embedding, whatever carries the call: florence.v1.Encoder's client has this form. */
 export interface Holder {
@@ -19,6 +19,9 @@ export interface HoldersOptions {
   readonly connect: (address: string) => Holder;
   /** [image tokens, hidden size] of the checkpoint that is served. */
   readonly dims: readonly [number, number];
+  readonly codec: EmbeddingCodec;
+  /** Which addresses are connected to. */
+  readonly addresses: HolderAddresses;
   readonly events?: EmbeddingEvents;
 }
 
@@ -40,22 +43,28 @@ export class EmbeddingHolders implements Disposable {
   }
 
   /**
-   * The embedding of a key from its holder, host:port; undefined where that has none, cannot be reached in time, or sends what does not
-   * verify: whoever asks has other ways to it. `msMax` shortens the time. Rejects only with the signal's reason.
+   * The embedding of a key from its holder, which is what that one stated; undefined where that is no statement of ours, has none, cannot be
+   * reached in time, or sends what does not verify: whoever asks has other ways to it. `msMax` shortens the time. Rejects only with the signal's reason.
    */
   async fetch(holder: string, key: string, signal: AbortSignal, msMax = fetchMsMax): Promise<Embedding | undefined> {
+    const address = this.#options.addresses.read(key, holder);
+    if (address === undefined) {
+      // What it says is somebody's words.
+      this.#events.embeddingFetched({ holder: "", result: "untrusted" });
+      return undefined;
+    }
     let value: Uint8Array;
     try {
       const deadlineMs = Math.max(1, Math.min(msMax, fetchMsMax));
-      ({ value } = await this.#client(holder).getEmbedding({ key }, { signal, deadlineMs }));
+      ({ value } = await this.#client(address).getEmbedding({ key }, { signal, deadlineMs }));
     } catch (error) {
       signal.throwIfAborted();
       const missing = toFault(error).code === "embedding_evicted";
-      this.#events.embeddingFetched({ holder, result: missing ? "missing" : "unreachable" });
+      this.#events.embeddingFetched({ holder: address, result: missing ? "missing" : "unreachable" });
       return undefined;
     }
     const embedding = this.#verified(value, key);
-    this.#events.embeddingFetched({ holder, result: embedding ? "found" : "invalid" });
+    this.#events.embeddingFetched({ holder: address, result: embedding ? "found" : "invalid" });
     return embedding;
   }
 
@@ -64,18 +73,18 @@ export class EmbeddingHolders implements Disposable {
     this.#clients.clear();
   }
 
-  /** What the value holds, if that is whole, of the type that the key says and of the checkpoint's dims. */
+  /** What the value holds, if it is this key's and of the checkpoint's dims. */
   #verified(value: Uint8Array, key: string): Embedding | undefined {
-    const decoded = decode(value);
-    if ("flaw" in decoded || decoded.dtype !== embeddingKeyDtype(key)) return undefined;
+    const decoded = this.#options.codec.decode(key, value);
+    if ("flaw" in decoded) return undefined;
     const [rows, width] = decoded.embedding.dims;
     return rows === this.#options.dims[0] && width === this.#options.dims[1] ? decoded.embedding : undefined;
   }
 
-  #client(holder: string): Holder {
-    const client = this.#clients.get(holder) ?? this.#options.connect(holder);
-    this.#clients.delete(holder);
-    this.#clients.set(holder, client);
+  #client(address: string): Holder {
+    const client = this.#clients.get(address) ?? this.#options.connect(address);
+    this.#clients.delete(address);
+    this.#clients.set(address, client);
     const [oldest] = this.#clients.entries();
     if (oldest && this.#clients.size > clientsMax) {
       this.#clients.delete(oldest[0]);

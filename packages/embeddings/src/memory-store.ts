@@ -9,7 +9,7 @@ export interface MemoryStoreOptions {
   bytesMax: number;
   /** How long an embedding is kept after it was put, in milliseconds. */
   ttlMs: number;
-  /** The clock, in Unix milliseconds. Default Date.now. */
+  /** A clock in milliseconds that nobody sets. Default performance.now. */
   now?: () => number;
   /** Hears what happens in the store. */
   events?: EmbeddingEvents;
@@ -30,9 +30,9 @@ export class MemoryStore implements EmbeddingStore {
   readonly #options: Required<MemoryStoreOptions>;
 
   constructor(options: MemoryStoreOptions) {
-    this.#options = { now: Date.now, events: unheard, ...options };
+    this.#options = { now: () => performance.now(), events: unheard, ...options };
     this.#cache = new LRUCache({
-      maxSize: options.bytesMax,
+      maxSize: Math.max(1, options.bytesMax), // With 0 nothing is kept: no entry is that small.
       sizeCalculation: ({ embedding }) => embedding.data.byteLength + entryBytes,
       dispose: (_entry, _key, reason) => {
         if (reason === "evict") this.#options.events.embeddingEvicted({ tier });
@@ -71,8 +71,13 @@ export class MemoryStore implements EmbeddingStore {
     return this.#fresh(key) !== undefined;
   }
 
-  expiresAtMs(key: string): number | undefined {
-    return this.#fresh(key)?.expiresAtMs;
+  async keep(key: string, embedding: Embedding): Promise<void> {
+    await this.put(key, embedding);
+  }
+
+  expiresInMs(key: string): number | undefined {
+    const entry = this.#fresh(key);
+    return entry && entry.expiresAtMs - this.#options.now();
   }
 
   /** Embeddings held now. */

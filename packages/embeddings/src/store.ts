@@ -17,8 +17,10 @@ export interface EmbeddingStore extends AsyncDisposable {
   find(key: string, signal?: AbortSignal): Promise<Found | undefined>;
   /** Keeps an embedding, replacing what the key held. A store that cannot keep it drops it without an error. */
   put(key: string, embedding: Embedding): Promise<void>;
+  /** As `put`, in this process alone: for what others have, or what another process says of it. */
+  keep(key: string, embedding: Embedding): Promise<void>;
   /** Tells whether `get` would find the key, without the cost of the value. */
   has?(key: string, signal?: AbortSignal): Promise<boolean>;
-  /** Until when the key is expected to be found, Unix milliseconds; undefined when it is not held. */
-  expiresAtMs?(key: string): number | undefined;
+  /** For how many milliseconds more the key is expected to be found; undefined when it is not held. */
+  expiresInMs?(key: string): number | undefined;
 }

@@ -17,14 +17,14 @@ test("an embedding comes back until its age is reached, whatever reads it in bet
   const { clock, counts, store: kept } = store(4);
   await kept.put("a", embedding(1));
   expect(await kept.get("a")).toEqual(embedding(1));
-  expect(kept.expiresAtMs("a")).toBe(6000);
+  expect(kept.expiresInMs("a")).toBe(1000);
   clock.ms = 5999;
   expect(await kept.has("a")).toBe(true);
   expect(await kept.get("a")).toBeDefined();
   clock.ms = 6000;
   expect(await kept.has("a")).toBe(false);
   expect(await kept.get("a")).toBeUndefined();
-  expect(kept.expiresAtMs("a")).toBeUndefined();
+  expect(kept.expiresInMs("a")).toBeUndefined();
   expect(counts).toMatchObject({ embeddingFound: 2, embeddingMissed: 1, embeddingExpired: 1 });
   expect(kept).toMatchObject({ entries: 0, bytes: 0 });
 });
@@ -50,6 +50,13 @@ test("bytes are bounded, and the least recently used goes first", async () => {
   expect(kept).toMatchObject({ entries: 3, bytes: 3 * 2048 });
   for (let index = 0; index < 1000; index++) await kept.put(`more-${index}`, embedding(index));
   expect(kept.bytes).toBeLessThanOrEqual(3 * 2048);
+});
+
+test("a store of no bytes keeps nothing", async () => {
+  const { counts, store: kept } = store(0);
+  await kept.put("a", embedding(1));
+  expect(await kept.get("a")).toBeUndefined();
+  expect(counts).toMatchObject({ embeddingRejected: 1, embeddingMissed: 1 });
 });
 
 test("an embedding larger than the store is not kept, and evicts nothing", async () => {

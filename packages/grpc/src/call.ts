@@ -1,15 +1,11 @@
 import { create, type DescMethod, type MessageInitShape } from "@bufbuild/protobuf";
-import { type CallOptions, Fault, toFault } from "@florence/service";
-import {
-  type Client as Channel,
-  type CallOptions as ChannelCallOptions,
-  type ClientReadableStream,
-  Metadata,
-} from "@grpc/grpc-js";
+import { type CallOptions, Fault, faultTable, toFault } from "@florence/service";
+import { type Client as Channel, type ClientReadableStream, Metadata } from "@grpc/grpc-js";
+import { type CallProofs, proofMetadata } from "./call-proof.ts";
 import { methodDefinition } from "./method.ts";
 import { fromStatus } from "./status.ts";
 
-type ResolvedOptions = CallOptions & { deadlineMs: number };
+type ResolvedOptions = CallOptions & { deadlineMs: number; proofs: CallProofs | undefined };
 
 /** Makes one unary call. Rejects with a Fault. */
 export function unaryCall(
@@ -19,25 +15,24 @@ export function unaryCall(
   options: ResolvedOptions,
 ): Promise<object> {
   const definition = methodDefinition(method);
-  const { signal } = options;
   return new Promise((resolve, reject) => {
-    if (signal?.aborted) return reject(toFault(signal.reason));
+    if (options.signal?.aborted) return reject(toFault(options.signal.reason));
+    const outgoing = new OutgoingCall(definition.path, options);
     const call = channel.makeUnaryRequest(
       definition.path,
       definition.requestSerialize,
       definition.responseDeserialize,
       requestOf(method, request),
-      metadataOf(options),
-      channelOptionsOf(options),
+      outgoing.metadata,
       (error, response) => {
-        signal?.removeEventListener("abort", cancel);
-        if (error !== null) reject(faultOf(error, signal));
+        outgoing.ended();
+        if (error !== null) reject(outgoing.faultOf(error));
+        else if (!outgoing.answered) reject(impostor());
         else if (response === undefined) reject(new Fault("internal", "A service sent no answer."));
         else resolve(response);
       },
     );
-    const cancel = () => call.cancel();
-    signal?.addEventListener("abort", cancel, { once: true });
+    outgoing.follow(call);
   });
 }
 
@@ -55,47 +50,47 @@ export function streamingCall(
     [Symbol.asyncIterator]() {
       if (options.signal?.aborted) return failing(toFault(options.signal.reason));
       const definition = methodDefinition(method);
+      const outgoing = new OutgoingCall(definition.path, options);
       const call = channel.makeServerStreamRequest(
         definition.path,
         definition.requestSerialize,
         definition.responseDeserialize,
         requestOf(method, request),
-        metadataOf(options),
-        channelOptionsOf(options),
+        outgoing.metadata,
       );
-      return responses(call, options.signal);
+      outgoing.follow(call);
+      return responses(call, outgoing);
     },
   };
 }
 
-function responses(call: ClientReadableStream<object>, signal: AbortSignal | undefined): AsyncIterator<object> {
+function responses(call: ClientReadableStream<object>, outgoing: OutgoingCall): AsyncIterator<object> {
   const messages = call[Symbol.asyncIterator]();
   let returned = false;
   let failure: unknown;
-  const cancel = () => call.cancel();
-  signal?.addEventListener("abort", cancel, { once: true });
   // A status may come while nobody awaits a message: unheard it would crash the process, and later look like an end.
   call.on("error", (error) => {
     failure = error;
   });
-  const finish = () => signal?.removeEventListener("abort", cancel);
   return {
     async next() {
       try {
         const result = await messages.next();
         if (result.done && failure !== undefined) throw failure;
-        if (result.done) finish();
+        if (!outgoing.answered) throw impostor();
+        if (result.done) outgoing.ended();
         return result;
       } catch (error) {
-        finish();
+        outgoing.ended();
         if (returned) return { done: true, value: undefined };
-        throw faultOf(error, signal);
+        if (error instanceof Fault) call.cancel();
+        throw outgoing.faultOf(error);
       }
     },
     // Not an async generator's return, which would wait for a pending next: cancelling is what ends that wait.
     async return() {
       returned = true;
-      finish();
+      outgoing.ended();
       call.cancel();
       await messages.return?.().catch(() => {});
       return { done: true, value: undefined };
@@ -103,11 +98,86 @@ function responses(call: ClientReadableStream<object>, signal: AbortSignal | und
   };
 }
 
-/** Why a call failed. A server that is made to stop cancels what it has: then nobody here went away, it is no longer there. */
-function faultOf(error: unknown, signal: AbortSignal | undefined): Fault {
-  if (signal?.aborted) return toFault(signal.reason);
-  const fault = fromStatus(error);
-  return fault.code === "cancelled" ? new Fault("unavailable", "The service ended the call.", { cause: error }) : fault;
+/** What of grpc-js's two kinds of calls is used here. */
+interface Cancellable {
+  cancel(): void;
+  on(event: "metadata", listener: (metadata: Metadata) => void): unknown;
+}
+
+// The longest that a Node timer can wait: 24.8 days.
+const timerMsMax = 2 ** 31 - 1;
+// The gRPC protocol has eight digits for it.
+const timeoutMsMax = 99_999_999;
+
+/** One call on its way: what it carries, what ends it, and whether its server is one of ours. */
+class OutgoingCall {
+  readonly metadata = new Metadata();
+  readonly #options: ResolvedOptions;
+  readonly #proof: string | undefined;
+  #answered: boolean;
+  #expired = false;
+  #timer: NodeJS.Timeout | undefined;
+  #cancel = () => {};
+
+  constructor(path: string, options: ResolvedOptions) {
+    const { proofs, deadlineMs } = options;
+    this.#options = options;
+    for (const [key, value] of Object.entries(options.metadata ?? {})) this.metadata.set(key, value);
+    this.#proof = proofs?.make(path);
+    this.#answered = this.#proof === undefined;
+    if (this.#proof !== undefined) this.metadata.set(proofMetadata.call, this.#proof);
+    // Given as a duration and kept by a timer. What grpc-js calls a deadline is a time of the wall clock, which somebody may set meanwhile.
+    if (deadlineMs <= timeoutMsMax) this.metadata.set("grpc-timeout", `${Math.max(1, Math.ceil(deadlineMs))}m`);
+  }
+
+  /** Whether the server has shown that it knows the secret, where there is one. */
+  get answered(): boolean {
+    return this.#answered;
+  }
+
+  /** Cancels the call at its deadline, or when its caller leaves. */
+  follow(call: Cancellable): void {
+    const { signal, deadlineMs, proofs } = this.#options;
+    this.#cancel = () => call.cancel();
+    signal?.addEventListener("abort", this.#cancel, { once: true });
+    if (deadlineMs <= timerMsMax) {
+      this.#timer = setTimeout(() => {
+        this.#expired = true;
+        call.cancel();
+      }, deadlineMs);
+    }
+    const proof = this.#proof;
+    if (proof === undefined) return;
+    call.on("metadata", (metadata) => {
+      this.#answered = proofs?.answers(proof, metadata.get(proofMetadata.server)[0]) ?? false;
+    });
+  }
+
+  /** Nothing is left to cancel. */
+  ended(): void {
+    clearTimeout(this.#timer);
+    this.#options.signal?.removeEventListener("abort", this.#cancel);
+  }
+
+  /** Why it failed. A server that is made to stop cancels what it has: then nobody here went away, it is no longer there. */
+  faultOf(error: unknown): Fault {
+    const { signal } = this.#options;
+    if (signal?.aborted) return toFault(signal.reason);
+    if (this.#expired) {
+      return new Fault("deadline_exceeded", `${faultTable.deadline_exceeded.title}.`, { cause: error });
+    }
+    const fault = fromStatus(error);
+    return fault.code === "cancelled"
+      ? new Fault("unavailable", "The service ended the call.", { cause: error })
+      : fault;
+  }
+}
+
+/** An answer of somebody who does not know the secret is not looked at. */
+function impostor(): Fault {
+  return new Fault("unauthorized", `${faultTable.unauthorized.title}.`, {
+    internal: "Something that is no service of this cluster answers at the service's address.",
+  });
 }
 
 function failing(fault: Fault): AsyncIterator<object> {
@@ -116,14 +186,4 @@ function failing(fault: Fault): AsyncIterator<object> {
 
 function requestOf(method: DescMethod, request: object): object {
   return create(method.input, request as MessageInitShape<typeof method.input>);
-}
-
-function metadataOf(options: CallOptions): Metadata {
-  const metadata = new Metadata();
-  for (const [key, value] of Object.entries(options.metadata ?? {})) metadata.set(key, value);
-  return metadata;
-}
-
-function channelOptionsOf({ deadlineMs }: ResolvedOptions): ChannelCallOptions {
-  return Number.isFinite(deadlineMs) ? { deadline: Date.now() + deadlineMs } : {};
 }

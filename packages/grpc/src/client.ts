@@ -1,7 +1,8 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { type CallOptions, type Client, type Tracing, untraced } from "@florence/service";
-import { Client as Channel, type ChannelOptions, credentials } from "@grpc/grpc-js";
+import { Client as Channel, type ChannelOptions } from "@grpc/grpc-js";
 import { streamingCall, unaryCall } from "./call.ts";
+import { type Credentials, channelCredentials, noCredentials } from "./credentials.ts";
 import { messageBytesMaxDefault } from "./method.ts";
 import { grpcTarget } from "./target.ts";
 import { traced } from "./traced.ts";
@@ -14,6 +15,8 @@ export interface ClientOptions {
   deadlineMsDefault?: number;
   /** Joins the calls to those that they are made for. */
   tracing?: Tracing;
+  /** What it shows to the service and asks of it. Default: nothing. */
+  credentials?: Credentials;
 }
 
 /**
@@ -25,9 +28,10 @@ export function createClient<S extends DescService>(
   addresses: string | readonly string[],
   options: ClientOptions = {},
 ): Client<S> {
+  const { credentials = noCredentials } = options;
   const channel = new Channel(
     grpcTarget(typeof addresses === "string" ? [addresses] : addresses),
-    credentials.createInsecure(),
+    channelCredentials(credentials),
     channelOptions(options),
   );
   const deadlineMsDefault = options.deadlineMsDefault ?? 60_000;
@@ -37,7 +41,11 @@ export function createClient<S extends DescService>(
   for (const method of service.methods) {
     const call = method.methodKind === "unary" ? trace.unary(unaryCall) : trace.streaming(streamingCall);
     client[method.localName] = (request: object, callOptions: CallOptions = {}) =>
-      call(channel, method, request, { ...callOptions, deadlineMs: callOptions.deadlineMs ?? deadlineMsDefault });
+      call(channel, method, request, {
+        ...callOptions,
+        deadlineMs: callOptions.deadlineMs ?? deadlineMsDefault,
+        proofs: credentials.proofs,
+      });
   }
   return client as Client<S>;
 }
@@ -58,6 +66,7 @@ function channelOptions(options: ClientOptions): ChannelOptions {
     // Services reach each other directly, whatever proxy the environment names for outside traffic.
     "grpc.enable_http_proxy": 0,
     "grpc.service_config_disable_resolution": 1,
+    ...(options.credentials?.serverName && { "grpc.ssl_target_name_override": options.credentials.serverName }),
     "grpc.service_config": JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }),
   };
 }

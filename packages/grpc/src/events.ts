@@ -17,6 +17,9 @@ export const callEvents = {
   callFailed: event<EndedCall & { readonly fault: Fault }>(
     "A call failed for a reason that its client does not learn.",
   ),
+  serverExposed: event<{ readonly address: string }>(
+    "A server listens beyond this machine and asks nobody for a proof or a certificate.",
+  ),
 };
 
 /** Where a server says how its calls end. */
@@ -24,10 +27,28 @@ export type CallEvents = Events<typeof callEvents>;
 
 export const unheard: CallEvents = createEvents(callEvents);
 
-/** Logs calls that went wrong. */
+// Whoever knocks without a proof may do so a thousand times a second.
+const repeatMs = 60_000;
+
+/** Logs calls that went wrong, and a server that is open to everybody. Of callers that prove nothing, one line a minute at most. */
 export function logCalls(log: Logger): Listener<typeof callEvents> {
+  let warnedAtMs = Number.NEGATIVE_INFINITY;
   return {
+    serverExposed: (about) =>
+      log.warn(
+        about,
+        "anyone who reaches this port can use it: set FLORENCE_CLUSTER_SECRET or FLORENCE_TLS_CERT, _KEY and _CA. " +
+          "Until then embeddings are fetched from no encoder on another machine",
+      ),
     callFailed: ({ method, peer, fault }) => log.error({ method, peer, err: fault }, "call failed"),
-    callRefused: ({ method, peer, fault }) => log.debug({ method, peer, code: fault.code }, "call refused"),
+    callRefused: ({ method, peer, fault }) => {
+      const about = { method, peer, code: fault.code };
+      if (fault.code !== "unauthorized" || performance.now() - warnedAtMs < repeatMs) {
+        log.debug(about, "call refused");
+        return;
+      }
+      warnedAtMs = performance.now();
+      log.warn({ ...about, reason: fault.message }, "a caller without the cluster's secret was refused");
+    },
   };
 }

@@ -92,19 +92,18 @@ class CallScope implements Disposable {
     this.#call = call;
     this.#method = method;
     this.#events = events;
-    const deadline = Number(call.getDeadline());
+    // The wire carries a duration, of which grpc-js made a time of the wall clock a moment ago.
+    const leftMs = Number(call.getDeadline()) - Date.now();
     this.context = {
       signal: this.#controller.signal,
-      deadline: Number.isFinite(deadline) ? deadline : undefined,
+      deadline: Number.isFinite(leftMs) ? this.#beganMs + leftMs : undefined,
       peer: call.getPeer(),
       metadata: textMetadata(call),
     };
     call.on("cancelled", this.#abort);
     // grpc-js has a deadline timer too, but it tells the handler only once the status is sent, which a client that
     // stopped reading delays for ever.
-    if (this.context.deadline !== undefined) {
-      this.#timer = setTimeout(this.#abort, Math.min(deadline - Date.now(), timerMsMax));
-    }
+    if (Number.isFinite(leftMs)) this.#timer = setTimeout(this.#abort, Math.min(leftMs, timerMsMax));
   }
 
   answered(): void {
@@ -129,7 +128,9 @@ class CallScope implements Disposable {
   }
 
   readonly #abort = (): void => {
-    const code = Date.now() >= (this.context.deadline ?? Number.POSITIVE_INFINITY) ? "deadline_exceeded" : "cancelled";
+    const { deadline = Number.POSITIVE_INFINITY } = this.context;
+    // A timer may fire within the millisecond before.
+    const code = performance.now() > deadline - 1 ? "deadline_exceeded" : "cancelled";
     this.#controller.abort(new Fault(code, `${faultTable[code].title}.`));
   };
 }

@@ -1,4 +1,5 @@
 export { type ClientOptions, createClient } from "./client.ts";
+export { type Credentials, noCredentials, openCredentials } from "./credentials.ts";
 export { type CallEvents, callEvents, logCalls } from "./events.ts";
 export { Health } from "./health.ts";
 export { messageBytesMaxDefault } from "./method.ts";

@@ -1,6 +1,9 @@
 import type { DescService } from "@bufbuild/protobuf";
-import { formatAddress, type Handlers, type Tracing, untraced } from "@florence/service";
+import { Health } from "@florence/proto/health";
+import { formatAddress, type Handlers, isLoopback, type Tracing, untraced } from "@florence/service";
 import { Server, ServerCredentials, type ServerOptions, type ServiceDefinition } from "@grpc/grpc-js";
+import { authenticated } from "./authentication.ts";
+import { type Credentials, noCredentials, serverCredentials } from "./credentials.ts";
 import { type CallEvents, unheard } from "./events.ts";
 import { serveStreaming, serveUnary } from "./handler.ts";
 import { messageBytesMaxDefault, methodDefinition } from "./method.ts";
@@ -23,8 +26,10 @@ export interface ServeOptions {
   /** 0 picks a free port. */
   port: number;
   services: readonly Implementation[];
-  /** Largest message sent or received, in bytes. Default 20 MiB. */
+  /** Largest message received, in bytes. Default 20 MiB. */
   messageBytesMax?: number;
+  /** What clients must show: all of them, but for those who only ask grpc.health.v1. Default: nothing. */
+  credentials?: Credentials;
   /** How long calls may go on after disposal began, before they are cut. Default 10,000. */
   drainMs?: number;
   /** Hears how each call ends, with the whole error where it failed. */
@@ -41,32 +46,57 @@ export interface RunningServer extends AsyncDisposable {
   readonly server: Server;
 }
 
-/** Serves generated services over plaintext gRPC. Throws when the address cannot be bound. */
+/** Serves generated services over gRPC. Throws when the address cannot be bound. */
 export async function startServer(options: ServeOptions): Promise<RunningServer> {
+  const { host, services, credentials = noCredentials, events = unheard, drainMs = 10_000 } = options;
   const server = new Server(serverOptions(options));
-  for (const { service, handlers } of options.services) addService(server, service, handlers, options);
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(formatAddress(options.host, options.port), ServerCredentials.createInsecure(), (error, bound) =>
+  for (const { service, handlers } of services) addService(server, service, handlers, options);
+  const port = await bind(server, host, options.port, serverCredentials(credentials));
+  const servers = [server];
+  if (credentials.healthPort) {
+    const probes = new Server(serverOptions(options));
+    for (const { service, handlers } of services) {
+      if (service.typeName === Health.typeName) addService(probes, service, handlers, options);
+    }
+    servers.push(probes);
+    try {
+      await bind(probes, host, credentials.healthPort, ServerCredentials.createInsecure());
+    } catch (error) {
+      server.forceShutdown();
+      throw error;
+    }
+  }
+  const address = formatAddress(host, port);
+  if (!isLoopback(host) && !credentials.proofs && !credentials.tls) events.serverExposed({ address });
+  let stopping: Promise<unknown> | undefined;
+  return {
+    address,
+    port,
+    server,
+    [Symbol.asyncDispose]: async () => {
+      stopping ??= Promise.all(servers.map((one) => stop(one, drainMs)));
+      await stopping;
+    },
+  };
+}
+
+function bind(server: Server, host: string, port: number, credentials: ServerCredentials): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.bindAsync(formatAddress(host, port), credentials, (error, bound) =>
       error === null ? resolve(bound) : reject(error),
     );
   });
-  let stopping: Promise<void> | undefined;
-  return {
-    address: formatAddress(options.host, port),
-    port,
-    server,
-    [Symbol.asyncDispose]: () => (stopping ??= stop(server, options.drainMs ?? 10_000)),
-  };
 }
 
 // Admission is the services' own: this only bounds memory.
 const callsPerConnectionMax = 1_000;
 
 function serverOptions(options: ServeOptions): ServerOptions {
-  const messageBytesMax = options.messageBytesMax ?? messageBytesMaxDefault;
+  const proofs = options.credentials?.proofs;
   return {
-    "grpc.max_send_message_length": messageBytesMax,
-    "grpc.max_receive_message_length": messageBytesMax,
+    ...(proofs && { interceptors: [authenticated(proofs, options.events ?? unheard)] }),
+    "grpc.max_send_message_length": messageBytesMaxDefault,
+    "grpc.max_receive_message_length": options.messageBytesMax ?? messageBytesMaxDefault,
     "grpc.max_concurrent_streams": callsPerConnectionMax,
     // Notices a client machine that vanished within 80 s, so its calls do not hold slots for ever.
     "grpc.keepalive_time_ms": 60_000,

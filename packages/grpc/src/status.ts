@@ -40,10 +40,25 @@ function isServiceError(error: Error): error is Error & StatusLike {
   return typeof code === "number" && typeof details === "string" && metadata instanceof Metadata;
 }
 
+// grpc-js's own words, said with RESOURCE_EXHAUSTED: nothing is busy then, and coming back later does not help. A size that the other side refuses comes with the headers of its answer.
+const sentTooLarge = /^Attempted to send message with a size larger than/;
+const receivedTooLarge = /^Received message.* larger than/;
+
+function tooLarge({ details, metadata }: StatusLike): Fault | undefined {
+  const fromServer = Object.keys(metadata.getMap()).length > 0;
+  if (sentTooLarge.test(details) || (fromServer && receivedTooLarge.test(details))) {
+    return new Fault("body_invalid", "The request is larger than the service takes.", { internal: details });
+  }
+  if (!receivedTooLarge.test(details)) return undefined;
+  return new Fault("internal", "Something went wrong inside the service.", { internal: details });
+}
+
 function fromServiceError(error: Error & StatusLike): Fault {
   const sent = error.metadata.get(faultMetadata.code)[0];
   // Without our own code the details are another program's words, not written for our users.
   if (!isFaultCode(sent)) {
+    const size = error.code === status.RESOURCE_EXHAUSTED ? tooLarge(error) : undefined;
+    if (size) return size;
     const code = codeByStatus[error.code] ?? "internal";
     return new Fault(code, `${faultTable[code].title}.`, { cause: error, internal: error.message });
   }

@@ -8,7 +8,7 @@ export {
   toAnswer,
 } from "./answers/index.ts";
 export { RegionStream } from "./answers/stream.ts";
-export { type Checkpoint, openCheckpoint } from "./checkpoint/checkpoint.ts";
+export { type Checkpoint, type OpenOptions, openCheckpoint } from "./checkpoint/checkpoint.ts";
 export type { ModelConfig } from "./checkpoint/config.ts";
 export {
   type BuiltModel,
@@ -16,10 +16,18 @@ export {
   listCache,
   prepareModel,
 } from "./compile/cache.ts";
-export { buildInto, writeManifest } from "./compile/compile.ts";
+export { buildInto, checkCheckpoint, writeManifest } from "./compile/compile.ts";
 export { cacheFolder, loadModel } from "./compile/load.ts";
-export { buildVersion, type Manifest, manifestName, readManifest, type Verification } from "./compile/manifest.ts";
+export {
+  buildVersion,
+  type Manifest,
+  manifestName,
+  readManifest,
+  tasksOf,
+  type Verification,
+} from "./compile/manifest.ts";
 export { type Precision, precisions } from "./compile/precision.ts";
+export { encodePrompt } from "./encode-prompt.ts";
 export {
   describeModel,
   type Encoding,
@@ -31,16 +39,25 @@ export { classify, Grammar } from "./generation/grammar.ts";
 export { newSearch } from "./generation/new-search.ts";
 export {
   type GenerationOptions,
+  newTokensDefault,
   newTokensMax,
   promptTokensMax,
   resolveOptions,
 } from "./generation/options.ts";
 export { scoreRegions } from "./generation/scores.ts";
 export type { Finished, FinishReason, Hypothesis, Search } from "./generation/search.ts";
-export { type DecodeOptions, decodeImage, type Image, imagePixelsMax, imageSideMax } from "./image/decode.ts";
+export {
+  type DecodedImage,
+  type DecodeOptions,
+  decodeImage,
+  imagePixelsMax,
+  imageSideMax,
+  type RgbImage,
+} from "./image/decode.ts";
 export { imageDigest, type PreparedImage, prepareImage } from "./image/prepare.ts";
 export { resizeBicubic } from "./image/resize.ts";
 export { imageTypeOf } from "./image/type.ts";
+export type { ImageWarning, ImageWarningCode } from "./image/warnings.ts";
 export {
   type AnswerKind,
   answerKey,

@@ -162,14 +162,11 @@ export const tasks: readonly TaskRow[] = [
   },
 ];
 
-const taskByName = new Map(tasks.flatMap((row) => [[row.name, row] as const, [row.token, row] as const]));
-taskByName.delete("");
-
-/** The row of a task's name or token. Throws task_unknown, listing the names. */
-export function findTask(nameOrToken: string): TaskRow {
-  const row = taskByName.get(nameOrToken);
+/** The row of a task's name or token, among Florence-2's own or those that are given. Throws task_unknown, listing the names. */
+export function findTask(nameOrToken: string, rows: readonly TaskRow[] = tasks): TaskRow {
+  const row = rows.find(({ name, token }) => nameOrToken !== "" && (name === nameOrToken || token === nameOrToken));
   if (row !== undefined) return row;
-  const names = tasks.map(({ name }) => name).join(", ");
+  const names = rows.map(({ name }) => name).join(", ");
   throw new ModelError(
     "task_unknown",
     `There is no task ${JSON.stringify(nameOrToken.slice(0, 80))}. The tasks are ${names}.`,

@@ -2,7 +2,8 @@ import { describe, expect, test } from "vitest";
 import { BeamSearch } from "../src/generation/beam.ts";
 import { GreedySearch } from "../src/generation/greedy.ts";
 import type { GenerationOptions } from "../src/generation/options.ts";
-import { bannedByNgram, type Finished, type RowOutput, type SearchSettings } from "../src/generation/search.ts";
+import { bannedByNgram, bannedTokens, type GenerationRules, noRules } from "../src/generation/rules.ts";
+import type { Finished, RowOutput, SearchSettings } from "../src/generation/search.ts";
 import { random } from "./random.ts";
 
 const vocabulary = 12;
@@ -17,14 +18,33 @@ function logProbsAfter(seed: number, ids: readonly number[]): number[] {
   return logits.map((l) => l - sum);
 }
 
-/** The forced tokens and the n-gram ban, on a whole row: banned = -Infinity, forced = 0. */
+// What the graph's logits are above log-probabilities: any shift will do in beam search.
+const shift = 3;
+
+/** The reference's processors on a whole row, one after the other in its order: banned = -Infinity, forced = 0. */
 function processed(settings: SearchSettings, ids: readonly number[], row: readonly number[]): number[] {
-  const { options, forcedBos, forcedEos } = settings;
+  const { options, forcedBos, forcedEos, rules, eos } = settings;
   const only = (token: number) => row.map((_, t) => (t === token ? 0 : Number.NEGATIVE_INFINITY));
+  const ban = (tokens: readonly number[], from: readonly number[]) =>
+    from.map((p, t) => (tokens.includes(t) ? Number.NEGATIVE_INFINITY : p));
+  // Greedy search's processors see logits, beam search's see log-probabilities.
+  let scores = row.map((p) => p + (options.numBeams === 1 ? shift : 0));
+  scores = scores.map((p, t) =>
+    ids.includes(t) ? (p < 0 ? p * rules.repetitionPenalty : p / rules.repetitionPenalty) : p,
+  );
+  scores = ban([...bannedByNgram(ids, options.noRepeatNgramSize)], scores);
+  for (const word of rules.badWords) {
+    if (word.length === 1 && eos.includes(word[0] as number)) continue;
+    if (word.length > 1 && word.length > ids.length) continue;
+    const ends = word.slice(0, -1).every((id, i) => ids[ids.length - (word.length - 1) + i] === id);
+    if (ends) scores = ban(word.slice(-1), scores);
+  }
+  if (ids.length < rules.minLength) scores = ban(eos, scores);
+  if (forcedBos !== undefined && ids.length === 1) scores = only(forcedBos);
   if (forcedEos !== undefined && ids.length === options.maxNewTokens) return only(forcedEos);
-  if (forcedBos !== undefined && ids.length === 1) return only(forcedBos);
-  const banned = bannedByNgram(ids, options.noRepeatNgramSize);
-  return row.map((p, t) => (banned?.has(t) ? Number.NEGATIVE_INFINITY : p));
+  if (forcedBos !== undefined && ids.length === 1) return scores;
+  scores = ban(rules.suppressTokens, scores);
+  return ids.length === rules.begin ? ban(rules.beginSuppressTokens, scores) : scores;
 }
 
 /**
@@ -79,7 +99,7 @@ function search(settings: SearchSettings, seed: number, candidates: number): Fin
   const found = settings.options.numBeams === 1 ? new GreedySearch(settings) : new BeamSearch(settings);
   for (;;) {
     const rowOf = (ids: readonly number[], all: boolean): RowOutput => {
-      const logits = logProbsAfter(seed, ids).map((p) => p + 3); // any shift: only logit - logSum counts
+      const logits = logProbsAfter(seed, ids).map((p) => p + shift);
       const order = logits
         .map((_, t) => t)
         .sort((a, b) => (logits[b] as number) - (logits[a] as number))
@@ -88,7 +108,7 @@ function search(settings: SearchSettings, seed: number, candidates: number): Fin
       return {
         ids: order,
         logits: order.map((t) => logits[t] as number),
-        logSum: 3,
+        logSum: shift,
         forcedBosLogit: of(settings.forcedBos),
         forcedEosLogit: of(settings.forcedEos),
         ...(all && { all: Float32Array.from(logits) }),
@@ -103,7 +123,13 @@ function search(settings: SearchSettings, seed: number, candidates: number): Fin
   }
 }
 
-const settingsOf = (options: GenerationOptions, eos: readonly number[], forced: boolean): SearchSettings => ({
+const settingsOf = (
+  options: GenerationOptions,
+  eos: readonly number[],
+  forced: boolean,
+  rules: GenerationRules = noRules,
+): SearchSettings => ({
+  rules: { ...rules, begin: forced ? 2 : 1 },
   options,
   start,
   eos,
@@ -112,30 +138,47 @@ const settingsOf = (options: GenerationOptions, eos: readonly number[], forced: 
   vocabulary,
 });
 
+/** Rules of every kind, none strict enough to leave no token. */
+function someRules(next: () => number): GenerationRules {
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(next() * list.length)] as T;
+  return {
+    ...noRules,
+    minLength: pick([0, 0, 3, 6]),
+    repetitionPenalty: pick([1, 1, 1.3, 2, 0.7]),
+    suppressTokens: pick([[], [], [4]]),
+    beginSuppressTokens: pick([[], [], [1, 9]]),
+    badWords: pick([[], [], [[6]], [[8, 3], [2]], [[3, 3, 10]]]),
+  };
+}
+
 describe("beam search equals the reference's, written plainly, on 2,000 random models", () => {
-  test.each([2, 3, 4, 5])("with %i beams: any length, penalty, stopping rule, ban and end tokens", (numBeams) => {
-    const next = random(numBeams);
-    const pick = <T>(list: readonly T[]): T => list[Math.floor(next() * list.length)] as T;
-    for (let seed = 0; seed < 500; seed++) {
-      const options: GenerationOptions = {
-        numBeams,
-        maxNewTokens: 1 + Math.floor(next() * 14),
-        lengthPenalty: pick([1, 1, 0, 0.5, 2, -1]),
-        noRepeatNgramSize: pick([0, 2, 3, 3]),
-        earlyStopping: pick([true, false, "never"] as const),
-      };
-      const settings = settingsOf(options, pick([[2], [2], [2, 5], [2, 5, 7]]), next() < 0.7);
-      const expected = plainBeamSearch(settings, seed);
-      const found = search(settings, seed, pick([4, 12]));
-      const what = JSON.stringify({ seed, ...settings });
-      expect(found.ids, what).toEqual(expected.ids);
-      expect(found.score, what).toBeCloseTo(expected.score, 5);
-    }
-  });
+  test.each([2, 3, 4, 5])(
+    "with %i beams: any length, penalty, stopping rule, ban, end tokens and checkpoint's rules",
+    (numBeams) => {
+      const next = random(numBeams);
+      const pick = <T>(list: readonly T[]): T => list[Math.floor(next() * list.length)] as T;
+      for (let seed = 0; seed < 500; seed++) {
+        const options: GenerationOptions = {
+          numBeams,
+          maxNewTokens: 1 + Math.floor(next() * 14),
+          lengthPenalty: pick([1, 1, 0, 0.5, 2, -1]),
+          noRepeatNgramSize: pick([0, 2, 3, 3]),
+          earlyStopping: pick([true, false, "never"] as const),
+        };
+        const settings = settingsOf(options, pick([[2], [2], [2, 5], [2, 5, 7]]), next() < 0.7, someRules(next));
+        const expected = plainBeamSearch(settings, seed);
+        const found = search(settings, seed, pick([4, 12]));
+        const what = JSON.stringify({ seed, ...settings });
+        expect(found.ids, what).toEqual(expected.ids);
+        expect(found.score, what).toBeCloseTo(expected.score, 5);
+      }
+    },
+  );
 });
 
 test("greedy search takes the best token that is left, and says the mean of its plain log-probabilities", () => {
-  for (let seed = 0; seed < 200; seed++) {
+  const next = random(1);
+  for (let seed = 0; seed < 400; seed++) {
     const options: GenerationOptions = {
       numBeams: 1,
       maxNewTokens: 20,
@@ -143,7 +186,7 @@ test("greedy search takes the best token that is left, and says the mean of its 
       noRepeatNgramSize: 2,
       earlyStopping: true,
     };
-    const settings = settingsOf(options, [2], true);
+    const settings = settingsOf(options, [2], true, seed < 200 ? noRules : someRules(next));
     const { ids, logProbs, score, reason } = search(settings, seed, 3);
     let grown: number[] = [start];
     for (const [i, id] of ids.slice(1).entries()) {
@@ -165,5 +208,13 @@ test("an n-gram is banned when it would occur a second time, and only then", () 
   expect(bannedByNgram([2, 2], 3)).toEqual(new Set());
   expect(bannedByNgram([1, 2, 3, 1], 2)).toEqual(new Set([2]));
   expect(bannedByNgram([4, 5, 4], 1)).toEqual(new Set([4, 5]));
-  expect(bannedByNgram([4, 5, 4], 0)).toBeUndefined();
+  expect(bannedByNgram([4, 5, 4], 0)).toEqual(new Set());
+});
+
+test("bad words are banned where they would be completed, one at a time, and the end is never one", () => {
+  const rules = { ...noRules, badWords: [[7], [5, 6], [2], [1, 2, 3, 4]] };
+  expect(bannedTokens(rules, [2, 0], 0, [2])).toEqual(new Set([7]));
+  expect(bannedTokens(rules, [2, 5], 0, [2])).toEqual(new Set([7, 6]));
+  expect(bannedTokens(rules, [5], 0, [2])).toEqual(new Set([7])); // as the reference: the run is longer than what is there
+  expect(bannedTokens(rules, [9, 1, 2, 3], 0, [2])).toEqual(new Set([7, 4]));
 });

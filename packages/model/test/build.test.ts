@@ -12,7 +12,7 @@ import {
   utimesSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import {
   buildInto,
@@ -70,6 +70,41 @@ describe("a raw checkpoint is built into the cache", () => {
     utimesSync(join(copy, "model.safetensors"), later, later);
     const second = await prepareModel(copy, { cacheFolder: join(folder.path, "cache") });
     expect(second.folder).not.toBe(first.folder);
+  });
+
+  test("again when any file that it is made of is edited, added or taken away", async () => {
+    using folder = temporaryFolder();
+    const copy = join(folder.path, "checkpoint");
+    const processor = join(folder.path, "processor");
+    cpSync(join(fixtures, "odd-windows/original"), copy, { recursive: true });
+    cpSync(copy, processor, { recursive: true });
+    const options = { cacheFolder: join(folder.path, "cache") };
+    const known = new Set([(await prepareModel(copy, options)).folder]);
+    const { settings } = openCheckpoint(copy);
+    expect(settings.map((file) => basename(file)).sort()).toEqual(
+      ["config.json", "generation_config.json", "preprocessor_config.json", "processor_config.json", "tasks.json"]
+        .concat(["added_tokens.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "vocab.json"])
+        .sort(),
+    );
+    const isNew = async (what: string, extra = {}) => {
+      const { folder: built } = await prepareModel(copy, { ...options, ...extra });
+      expect(known.has(built), what).toBe(false);
+      known.add(built);
+    };
+    for (const file of settings) {
+      const name = basename(file);
+      if (name === "merges.txt") appendFileSync(file, "\n");
+      else {
+        const json = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : { tasks: [] };
+        writeFileSync(file, JSON.stringify(json, null, name === "vocab.json" ? 3 : 7));
+      }
+      await isNew(name);
+    }
+    rmSync(join(copy, "generation_config.json"));
+    await isNew("a file taken away");
+    await isNew("another processor", { processor });
+    appendFileSync(join(processor, "merges.txt"), "\n");
+    await isNew("its file edited", { processor });
   });
 
   test.each(["weights.bin", "decode.onnx", "florence.json", "tokenizer.json"])(

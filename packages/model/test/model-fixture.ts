@@ -82,7 +82,16 @@ export async function loadModel(
 ): Promise<LoadedModel> {
   await using resources = new AsyncDisposableStack();
   const cache = resources.use(temporaryFolder());
-  const built = await prepareModel(join(root, folder), { cacheFolder: cache.path, precision });
+  const model = resources.use(
+    await loadFolder(await prepareModel(join(root, folder), { cacheFolder: cache.path, precision }), limits),
+  );
+  const held = resources.move();
+  return { ...model, [Symbol.asyncDispose]: () => held.disposeAsync() };
+}
+
+/** Loads all three graphs of a built folder. */
+export async function loadFolder(built: BuiltModel, limits = { rowsMax: 24, sequencesMax: 12 }): Promise<LoadedModel> {
+  await using resources = new AsyncDisposableStack();
   const { manifest } = built;
   const vision = resources.use(await VisionModel.load(built.folder, manifest, cpu(2)));
   const prompts = resources.use(await PromptModel.load(built.folder, manifest, cpu(2)));

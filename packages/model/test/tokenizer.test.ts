@@ -101,6 +101,16 @@ test("a character spelled by several tokens belongs to the last, and a broken on
   expect([stream.push(broken[0] ?? -1), stream.flush()]).toEqual(["", "�"]);
 });
 
+test("white space is Unicode's, as in the reference, and not JavaScript's: U+0085 is, U+FEFF is not", async () => {
+  const tokenizer = await Tokenizer.load(native);
+  // From the reference's tokenizer (the Rust library) on the same file.
+  const reference: [string, number[]][] = JSON.parse(
+    await readFile(repositoryPath("test/fixtures/variants/spaces.json"), "utf8"),
+  );
+  expect(reference.length).toBeGreaterThan(100);
+  for (const [text, ids] of reference) expect(tokenizer.encode(text), JSON.stringify(text)).toEqual(ids);
+});
+
 test("no ids give no text", async () => {
   const tokenizer = await Tokenizer.load(native);
   expect(tokenizer.decode([])).toBe("");

@@ -37,3 +37,8 @@ export function addressFamily(host: string): 0 | 4 | 6 {
   const parts = host.split(".");
   return parts.length === 4 && parts.every((part) => /^\d{1,3}$/.test(part) && Number(part) <= 255) ? 4 : 0;
 }
+
+/** Tells whether a host, as parseAddress gives it, is this machine and nobody else reaches it. */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || (addressFamily(host) === 4 && host.startsWith("127."));
+}

@@ -123,11 +123,35 @@ export const faultTable = Object.freeze({
     "The request is malformed",
     "The body or the query is not what the interface takes: wrong JSON, an unknown field, no task, too many tasks. The detail names the place.",
   ),
+  body_too_large: request(
+    status.INVALID_ARGUMENT,
+    413,
+    "The body has too many bytes",
+    "What stands beside the image is over FLORENCE_BODY_OVERHEAD_BYTES_MAX, or the whole body over that and the image's limit. Send less in one call.",
+  ),
+  body_too_slow: request(
+    status.DEADLINE_EXCEEDED,
+    408,
+    "The body came too slowly",
+    "After its first second a body must bring FLORENCE_BODY_BYTES_PER_SECOND_MIN; when uploads are short, whoever has sent nothing yet makes room. Send it again, without pauses.",
+  ),
+  caller_forbidden: request(
+    status.PERMISSION_DENIED,
+    403,
+    "Calls are not accepted from there",
+    "The Host header is none of the server's names, or a web page of another site made the call. A server on loopback takes localhost; FLORENCE_ALLOWED_HOSTS names others.",
+  ),
   prompt_too_long: request(
     status.INVALID_ARGUMENT,
     400,
     "The prompt is too long",
     "The task's text has too many characters or tokens. Shorten it, or ask in several calls.",
+  ),
+  prompt_token_invalid: request(
+    status.INVALID_ARGUMENT,
+    400,
+    "The prompt holds a token that the model cannot take",
+    "The task's text spells a token that the tokenizer knows and the weights do not, or the image's own placeholder. Leave it out.",
   ),
   unauthorized: request(
     status.UNAUTHENTICATED,
@@ -191,7 +215,7 @@ export const faultTable = Object.freeze({
   ),
   checkpoint_file_missing: checkpoint(
     "A file of the checkpoint is missing",
-    "There is no such folder, or it lacks the file that the message names. Download the checkpoint whole.",
+    "There is no such folder, or it lacks the file that the message names. The message says what was found instead, and what to do.",
   ),
   checkpoint_config_invalid: checkpoint(
     "The checkpoint's configuration cannot be used",
@@ -212,6 +236,14 @@ export const faultTable = Object.freeze({
   checkpoint_dtype_unsupported: checkpoint(
     "The weights' number type is not supported",
     "Weights may be float32, float16 or bfloat16. Convert the checkpoint.",
+  ),
+  checkpoint_unsupported: checkpoint(
+    "The checkpoint is of a kind that is not supported",
+    "It is quantised, another model, another framework's file, or asks for something that changes answers and is not known here. The message names it and says what to do.",
+  ),
+  checkpoint_weights_invalid: checkpoint(
+    "A weight of the model is no finite number",
+    "A tensor holds NaN or infinity: the file is damaged, or the training diverged. Take an earlier checkpoint.",
   ),
   build_corrupt: checkpoint(
     "A built folder is damaged",

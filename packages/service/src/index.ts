@@ -1,4 +1,4 @@
-export { addressFamily, formatAddress, type HostAndPort, parseAddress, parseAddresses } from "./address.ts";
+export { addressFamily, formatAddress, type HostAndPort, isLoopback, parseAddress, parseAddresses } from "./address.ts";
 export { Admission, type AdmissionOptions } from "./admission.ts";
 export {
   countEvents,

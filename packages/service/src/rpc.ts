@@ -78,7 +78,7 @@ export type Client<S extends DescService> = {
 export interface CallContext {
   /** Aborts when the client goes away or the deadline passes; its reason is a Fault. */
   readonly signal: AbortSignal;
-  /** Unix milliseconds by which the client wants its answer. */
+  /** By when the client wants its answer, in milliseconds of performance.now(): a clock that nobody sets. */
   readonly deadline: number | undefined;
   /** The client's address. */
   readonly peer: string;

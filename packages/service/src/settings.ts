@@ -109,12 +109,22 @@ export function oneOf<const V extends string, D extends V | undefined = V>(
   });
 }
 
+/** What a secret's field takes; `bytesMin` keeps out what is too short to be one. */
+interface SecretOptions {
+  help: string;
+  variable?: string;
+  bytesMin?: number;
+}
+
 /** A text that must not be seen; optional unless `required`. */
-export function secret(options: { help: string; variable?: string; required: true }): Field<Secret>;
-export function secret(options: { help: string; variable?: string; required?: false }): Field<Secret | undefined>;
-export function secret(options: { help: string; variable?: string; required?: boolean }): Field<Secret | undefined> {
-  const { required, ...rest } = options;
-  return field("secret", required ? rest : { ...rest, default: undefined }, (value) => new Secret(value));
+export function secret(options: SecretOptions & { required: true }): Field<Secret>;
+export function secret(options: SecretOptions & { required?: false }): Field<Secret | undefined>;
+export function secret(options: SecretOptions & { required?: boolean }): Field<Secret | undefined> {
+  const { required, bytesMin = 1, ...rest } = options;
+  return field("secret", required ? rest : { ...rest, default: undefined }, (value) => {
+    if (new TextEncoder().encode(value).length < bytesMin) throw new Error(`has fewer than ${bytesMin} bytes`);
+    return new Secret(value);
+  });
 }
 
 /** How `readConfig` treats variables that nobody declared. */

@@ -179,7 +179,13 @@ function decoderMetrics(record: Instruments) {
 function embeddingMetrics(record: Instruments) {
   beginAtZero(record, ["evictions"]);
   type OfTier = { tier: Tier };
-  const results = { found: "hit", missing: "miss", unreachable: "unavailable", invalid: "corrupt" } as const;
+  const results = {
+    found: "hit",
+    missing: "miss",
+    unreachable: "unavailable",
+    invalid: "corrupt",
+    untrusted: "untrusted",
+  } as const;
   const embeddingBucket = "florence-embeddings";
   const unread = (result: "timeout" | "unavailable" | "corrupt") => {
     return ({ bucket }: { bucket: string }) => {

@@ -227,8 +227,8 @@ export const metrics = {
   // Stores
   lookups: counter("florence_embedding_lookups_total", {
     unit: "1",
-    labels: { tier: [...tier, "holder"], result: ["hit", "miss", "timeout", "unavailable", "corrupt"] },
-    help: "Embeddings asked for, by tier. A read that NATS did not answer in time counts as such and not as a miss; a value that did not verify counts as both.",
+    labels: { tier: [...tier, "holder"], result: ["hit", "miss", "timeout", "unavailable", "corrupt", "untrusted"] },
+    help: "Embeddings asked for, by tier. A read that NATS did not answer in time counts as such and not as a miss; a value that did not verify counts as both. Untrusted is a holder whose address nobody vouches for.",
   }),
   storedBytes: counter("florence_embedding_stored_bytes_total", {
     unit: "By",

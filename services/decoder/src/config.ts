@@ -1,4 +1,5 @@
 import { natsConfig } from "@florence/embeddings/settings";
+import { clusterConfig } from "@florence/grpc/settings";
 import { modelConfig } from "@florence/model/settings";
 import { type Config, integer, logLevels, oneOf, text } from "@florence/service";
 
@@ -99,6 +100,6 @@ export const decoderConfig = {
 };
 
 /** Every variable that a decoder's process reads. */
-export const decoderSpecs = { decoder: decoderConfig, model: modelConfig, nats: natsConfig };
+export const decoderSpecs = { decoder: decoderConfig, cluster: clusterConfig, model: modelConfig, nats: natsConfig };
 
 export type DecoderConfig = Config<typeof decoderConfig>;

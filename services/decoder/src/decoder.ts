@@ -1,5 +1,13 @@
-import { EmbeddingHolders, type EmbeddingStore, MemoryStore } from "@florence/embeddings";
-import { createClient, Health, implement, startServer } from "@florence/grpc";
+import {
+  EmbeddingCodec,
+  EmbeddingHolders,
+  type EmbeddingStore,
+  holderAddresses,
+  MemoryStore,
+  Seal,
+} from "@florence/embeddings";
+import { createClient, Health, implement, openCredentials, startServer } from "@florence/grpc";
+import { type ClusterConfig, noCluster } from "@florence/grpc/settings";
 import { type BuiltModel, encodingOf, Tokenizer } from "@florence/model";
 import { createLogger } from "@florence/node";
 import { Decoder } from "@florence/proto/decoder";
@@ -19,6 +27,8 @@ export interface DecoderOptions {
   readonly model: BuiltModel;
   /** Where embeddings are found first; a store of its own unless given. In one process the encoder's store is given. */
   readonly store?: EmbeddingStore;
+  /** How it and the others of its cluster know each other. Default: not at all. */
+  readonly cluster?: ClusterConfig;
   readonly log?: Logger;
   /** Hear what happens in the decoder; of a store that is given only what its own events say. */
   readonly listeners?: readonly Listener<typeof decoderEvents>[];
@@ -34,16 +44,20 @@ export interface RunningDecoder extends AsyncDisposable {
   usage(): Promise<{ sequences: number; kvBytes: number }>;
 }
 
+// The texts of 32 tasks, each as long as the longest prompt may be written, many times over.
+const requestBytesMax = 1024 * 1024;
+
 // The worker's own calls beside admitted requests: usage.
 const sideCallsMax = 16;
 
 /**
  * Starts a decoder: loads the prompt and decode graphs in a worker thread and serves florence.v1.Decoder. Throws when a graph or the
- * tokenizer cannot be loaded, or the address cannot be bound; what was started by then is stopped.
+ * tokenizer cannot be loaded, the certificates used, or the address bound; what was started by then is stopped.
  */
 export async function startDecoder(config: DecoderConfig, options: DecoderOptions): Promise<RunningDecoder> {
-  const { model } = options;
+  const { model, cluster = noCluster } = options;
   const { manifest } = model;
+  const credentials = openCredentials(cluster);
   const log = options.log ?? createLogger({ name: "decoder", level: config.logLevel });
   const health = new Health();
   const setServing = (serving: boolean) => {
@@ -59,8 +73,10 @@ export async function startDecoder(config: DecoderConfig, options: DecoderOption
   const store = options.store ?? resources.use(new MemoryStore({ bytesMax, ttlMs, events }));
   const encoding = encodingOf(manifest);
   const traced = options.tracing && { tracing: options.tracing };
-  const connect = (holder: string) => createClient(Encoder, holder, { ...traced });
-  const holders = resources.use(new EmbeddingHolders({ connect, dims: encoding.dims, events }));
+  const connect = (address: string) => createClient(Encoder, address, { credentials, ...traced });
+  const codec = new EmbeddingCodec(new Seal(cluster.secret));
+  const addresses = holderAddresses(cluster.secret, { tls: credentials.tls !== undefined });
+  const holders = resources.use(new EmbeddingHolders({ connect, dims: encoding.dims, codec, addresses, events }));
   const embeddings = new EmbeddingSource({ store, holders, encoding, events });
   const tokenizer = await Tokenizer.load(model.folder);
   const worker = resources.use(
@@ -94,6 +110,8 @@ export async function startDecoder(config: DecoderConfig, options: DecoderOption
       host: config.host,
       port: config.port,
       services: [implement(Decoder, handlers), health.implementation],
+      messageBytesMax: requestBytesMax,
+      credentials,
       drainMs: config.drainMs,
       events,
       ...traced,

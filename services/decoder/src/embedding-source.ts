@@ -29,7 +29,7 @@ export class EmbeddingSource {
   }
 
   /**
-   * The embedding of a key; `holder` is host:port of the encoder that has it, or empty. Throws a Fault: embedding_evicted when no one has
+   * The embedding of a key; `holder` is what the encoder that has it has stated, or empty. Throws a Fault: embedding_evicted when no one has
    * it, body_invalid for a key of another form.
    */
   async get(key: string, holder: string, signal: AbortSignal): Promise<Embedding> {
@@ -53,7 +53,7 @@ export class EmbeddingSource {
     const fetched = holder ? await holders.fetch(holder, key, signal) : undefined;
     if (!fetched) throw this.#gone("nobody");
     events.embeddingObtained({ source: "holder", ms: performance.now() - beganMs });
-    await store.put(key, fetched);
+    await store.keep(key, fetched); // Encoders are who writes for others.
     return fetched;
   }
 

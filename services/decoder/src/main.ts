@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // A decoder as a process of its own: settings, model, stores, server. SIGTERM drains it.
 
-import { embeddingEvents, logEmbeddings } from "@florence/embeddings";
+import { embeddingEvents, logEmbeddings, Seal } from "@florence/embeddings";
 import { openStores } from "@florence/embeddings/nats";
 import { encodingOf, loadModel } from "@florence/model";
 import { createLogger, endGraceMs, environment, Progress, readEnvironments, run, runProgram } from "@florence/node";
@@ -12,21 +12,23 @@ import { startDecoder } from "./decoder.ts";
 
 await runProgram("florence decoder", async () => {
   const specs = { ...decoderSpecs, telemetry: telemetryConfig };
-  const { decoder: config, model: modelSettings, nats, telemetry: told } = readEnvironments(environment, specs);
+  const settings = readEnvironments(environment, specs);
+  const { decoder: config, cluster, model: modelSettings, nats } = settings;
   const log = createLogger({ name: "decoder", level: config.logLevel, fields: logFields });
   const start = async () => {
     await using resources = new AsyncDisposableStack();
-    const { tracing, listeners } = resources.use(await startTelemetry(told, { service: "florence-decoder", log }));
+    const telemetry = await startTelemetry(settings.telemetry, { service: "florence-decoder", log });
+    const { tracing, listeners } = resources.use(telemetry);
     const model = await loadModel(modelSettings, {
       progress: (name) => new Progress(`Building ${name}`).update,
       warn: (message) => log.warn(message),
     });
     const bounds = { ...config, embeddingBytes: encodingOf(model.manifest).bytes };
     const events = createEvents(embeddingEvents, [logEmbeddings(log), ...listeners.embeddings]);
-    const stores = resources.use(await openStores(nats, bounds, events, tracing));
-    const { address } = resources.use(
-      await startDecoder(config, { model, log, tracing, listeners: listeners.decoder, ...stores }),
-    );
+    const user = { role: "decoder", seal: new Seal(cluster.secret), events, tracing } as const;
+    const stores = resources.use(await openStores(nats, bounds, user));
+    const told = { log, tracing, listeners: listeners.decoder };
+    const { address } = resources.use(await startDecoder(config, { model, cluster, ...told, ...stores }));
     process.stdout.write(`florence decoder listens on ${address}\n`);
     return resources.move();
   };

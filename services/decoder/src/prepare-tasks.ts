@@ -1,13 +1,16 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import {
-  buildPrompt,
+  encodePrompt,
   findTask,
   type GenerationOptions,
   type Manifest,
   ModelError,
+  newTokensDefault,
   promptTokensMax,
   resolveOptions,
   type TaskRow,
   type Tokenizer,
+  tasksOf,
 } from "@florence/model";
 import { EarlyStopping, type GenerateRequest, type GenerationOptions as WireOptions } from "@florence/proto/decoder";
 import type { JobTask } from "./job.ts";
@@ -15,31 +18,70 @@ import type { JobTask } from "./job.ts";
 /** A task of a request: what to generate and how to read the answer, or why it cannot be asked. */
 export type PreparedTask = { readonly row: TaskRow; readonly job: JobTask } | { readonly error: ModelError };
 
-/** Builds every task's prompt. A task that cannot be asked does not spoil the others; options that cannot be used spoil all. */
-export function prepareTasks(
-  request: GenerateRequest,
-  manifest: Manifest,
-  tokenizer: Tokenizer,
-  newTokensMax: number,
-): PreparedTask[] {
-  const options = resolveOptions(fromWire(request.options, newTokensMax, manifest), manifest.config);
-  return request.tasks.map(({ name, input }) => {
+// About a millisecond of tokenising: a longer text lets others have the thread before the next.
+const charactersAtOnceMax = 1_000;
+
+/** Builds the prompts of one checkpoint. */
+export class TaskPreparation {
+  readonly #manifest: Manifest;
+  readonly #tokenizer: Tokenizer;
+  readonly #newTokensMax: number;
+  readonly #promptBytesMax: number;
+
+  constructor(manifest: Manifest, tokenizer: Tokenizer, newTokensMax: number) {
+    this.#manifest = manifest;
+    this.#tokenizer = tokenizer;
+    this.#newTokensMax = newTokensMax;
+    this.#promptBytesMax = promptTokensMax(manifest.config) * longestTokenBytes(tokenizer);
+  }
+
+  /**
+   * Builds every task's prompt. A task that cannot be asked does not spoil the others; options that cannot be used spoil all. Rejects with
+   * the signal's reason.
+   */
+  async prepare(request: GenerateRequest, signal: AbortSignal): Promise<PreparedTask[]> {
+    const { config } = this.#manifest;
+    const options = resolveOptions(fromWire(request.options, this.#newTokensMax, this.#manifest), config);
+    const prepared: PreparedTask[] = [];
+    for (const { name, input } of request.tasks) {
+      prepared.push(this.#prepare(name, input, options, request.options?.constrain ?? false));
+      if (input.length <= charactersAtOnceMax) continue;
+      await nextTurn();
+      signal.throwIfAborted();
+    }
+    return prepared;
+  }
+
+  #prepare(name: string, input: string, options: GenerationOptions, constrain: boolean): PreparedTask {
     try {
-      const row = findTask(name);
-      const promptIds = tokenizer.encode(buildPrompt(row, input === "" ? undefined : input));
-      const longest = promptTokensMax(manifest.config);
-      if (promptIds.length > longest) {
-        throw new ModelError(
-          "prompt_too_long",
-          `The prompt has ${promptIds.length} tokens; this model takes at most ${longest}.`,
-        );
-      }
-      return { row, job: { promptIds, options, ...(request.options?.constrain && { constrain: row.answer }) } };
+      const row = findTask(name, tasksOf(this.#manifest));
+      this.#checkBytes(input);
+      const model = { tokenizer: this.#tokenizer, manifest: this.#manifest };
+      const promptIds = encodePrompt(model, row, input === "" ? undefined : input);
+      return { row, job: { promptIds, options, ...(constrain && { constrain: row.answer }) } };
     } catch (error) {
       if (error instanceof ModelError) return { error };
       throw error;
     }
-  });
+  }
+
+  /** A text that could not fit if each of its tokens were the longest there is need not be tokenised to know that. */
+  #checkBytes(input: string): void {
+    const bytes = Buffer.byteLength(input);
+    if (bytes <= this.#promptBytesMax) return;
+    const longest = promptTokensMax(this.#manifest.config);
+    throw new ModelError(
+      "prompt_too_long",
+      `The prompt has ${bytes} bytes; this model takes at most ${longest} tokens.`,
+    );
+  }
+}
+
+/** The most bytes of text that one token stands for. */
+function longestTokenBytes(tokenizer: Tokenizer): number {
+  let longest = 1;
+  for (let id = 0; id < tokenizer.size; id++) longest = Math.max(longest, Buffer.byteLength(tokenizer.decode([id])));
+  return longest;
 }
 
 const earlyStopping: Partial<Record<EarlyStopping, boolean | "never">> = {
@@ -58,7 +100,7 @@ function fromWire(wire: WireOptions | undefined, newTokensMax: number, manifest:
     );
   }
   return {
-    maxNewTokens: wire?.maxNewTokens ?? longest,
+    maxNewTokens: wire?.maxNewTokens ?? Math.min(longest, newTokensDefault(manifest.config)),
     ...(wire?.numBeams !== undefined && { numBeams: wire.numBeams }),
     ...(wire?.lengthPenalty !== undefined && { lengthPenalty: wire.lengthPenalty }),
     ...(wire?.noRepeatNgramSize !== undefined && { noRepeatNgramSize: wire.noRepeatNgramSize }),

@@ -9,7 +9,7 @@ import type { EmbeddingSource } from "./embedding-source.ts";
 import { EventQueue } from "./event-queue.ts";
 import type { DecoderEvents } from "./events.ts";
 import type { JobEvent, JobTask } from "./job.ts";
-import { type PreparedTask, prepareTasks } from "./prepare-tasks.ts";
+import { type PreparedTask, TaskPreparation } from "./prepare-tasks.ts";
 
 type Response = MessageInitShape<typeof GenerateResponseSchema>;
 
@@ -37,11 +37,12 @@ interface Asked {
 export function decoderHandlers(parts: DecoderParts): Handlers<typeof Decoder> {
   const { manifest, tokenizer, worker, embeddings, admission, newTokensMax, events } = parts;
   let callsAdmitted = 0;
+  const preparation = new TaskPreparation(manifest, tokenizer, newTokensMax);
   return {
     async *generate(request, { signal }) {
       if (request.tasks.length === 0) throw new Fault("body_invalid", "The call has no task.");
       if (request.tasks.length > tasksMax) throw new Fault("body_invalid", `A call takes at most ${tasksMax} tasks.`);
-      const prepared = prepareTasks(request, manifest, tokenizer, newTokensMax);
+      const prepared = await preparation.prepare(request, signal);
       const asked: Asked[] = [];
       for (const [index, task] of prepared.entries()) {
         if ("error" in task) {

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { embeddingKey, encode, MemoryStore } from "@florence/embeddings";
+import { EmbeddingCodec, embeddingKey, MemoryStore, Seal } from "@florence/embeddings";
 import { createClient, implement, startServer } from "@florence/grpc";
 import { type BuiltModel, findTask, prepareImage, prepareModel } from "@florence/model";
 import { cpu, VisionModel } from "@florence/model/inference";
@@ -174,6 +174,39 @@ test("a task that cannot be asked gets a problem, and the others their answers",
   expect(results(events).map((r) => r.taskIndex)).toEqual([0]);
 });
 
+test("texts far longer than any prompt are refused untokenised, and hold up nobody", async () => {
+  await using started = await start();
+  // 1 MiB in all, with nothing in it that a tokenizer could skip.
+  const hostile = Array.from({ length: 31 }, (_, i) => ({ name: "prompt", input: `${i}é😀x `.repeat(2_500) }));
+  const held: number[] = [];
+  let last = performance.now();
+  const watch = setInterval(() => {
+    held.push(performance.now() - last);
+    last = performance.now();
+  }, 1);
+  const events = await collect(started.client.generate(request([...hostile, { name: "caption", input: "" }])));
+  clearInterval(watch);
+  const problems = events.flatMap(({ event }) => (event.case === "problem" ? [event.value.code] : []));
+  expect(problems).toEqual(hostile.map(() => "prompt_too_long"));
+  expect(results(events).map(({ taskIndex }) => taskIndex)).toEqual([31]);
+  process.stderr.write(`31 texts of 30 kB held the thread for ${Math.round(Math.max(...held))} ms at most\n`);
+});
+
+test("a call of more than a MiB is refused, and says why", async () => {
+  await using started = await start();
+  const call = request([{ name: "prompt", input: "x".repeat(1024 * 1024) }]);
+  await expect(collect(started.client.generate(call))).rejects.toMatchObject({ code: "body_invalid" });
+  expect(results(await collect(started.client.generate(request(tasks.slice(0, 1)))))).toHaveLength(1);
+});
+
+test("half a surrogate pair reaches the model as the character that stands for what is none", async () => {
+  await using started = await start();
+  const asked = ["a \ud800 cat", "a \udc00 cat", "a \ufffd cat"].map((input) => ({ name: "phrase_grounding", input }));
+  const answers = results(await collect(started.client.generate(request(asked, { maxNewTokens: 4 }))));
+  expect(answers).toHaveLength(3);
+  expect(new Set(answers.map(({ promptIds }) => promptIds.join(","))).size).toBe(1);
+});
+
 test("a client that goes away frees its slots within a step, and the others are not disturbed", async () => {
   await using started = await start();
   const leaving = new AbortController();
@@ -246,7 +279,9 @@ describe("an embedding that the store does not have", () => {
           getEncoderModel: async () => ({}),
           getEmbedding: async () => {
             asked++;
-            return { value: encode({ dims: [imageTokens, text.hidden], data: features }) };
+            return {
+              value: new EmbeddingCodec(new Seal()).encode(key, { dims: [imageTokens, text.hidden], data: features }),
+            };
           },
         }),
       ],

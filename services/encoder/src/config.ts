@@ -1,4 +1,5 @@
 import { natsConfig } from "@florence/embeddings/settings";
+import { clusterConfig } from "@florence/grpc/settings";
 import { modelConfig } from "@florence/model/settings";
 import { type Config, hostAndPort, integer, logLevels, oneOf, text } from "@florence/service";
 
@@ -119,6 +120,6 @@ export const encoderConfig = {
 };
 
 /** Every variable that an encoder's process reads. */
-export const encoderSpecs = { encoder: encoderConfig, model: modelConfig, nats: natsConfig };
+export const encoderSpecs = { encoder: encoderConfig, cluster: clusterConfig, model: modelConfig, nats: natsConfig };
 
 export type EncoderConfig = Config<typeof encoderConfig>;

@@ -1,6 +1,14 @@
-import { EmbeddingHolders, type EmbeddingStore, MemoryStore } from "@florence/embeddings";
+import {
+  EmbeddingCodec,
+  EmbeddingHolders,
+  type EmbeddingStore,
+  holderAddresses,
+  MemoryStore,
+  Seal,
+} from "@florence/embeddings";
 import type { Leases, RemoteAliases } from "@florence/embeddings/nats";
-import { createClient, Health, implement, messageBytesMaxDefault, startServer } from "@florence/grpc";
+import { createClient, Health, implement, messageBytesMaxDefault, openCredentials, startServer } from "@florence/grpc";
+import { type ClusterConfig, noCluster } from "@florence/grpc/settings";
 import { type BuiltModel, encodingOf, imagesPerCall } from "@florence/model";
 import { createLogger } from "@florence/node";
 import { Encoder } from "@florence/proto/encoder";
@@ -23,6 +31,8 @@ export interface EncoderOptions {
   readonly model: BuiltModel;
   /** Where embeddings are kept; a MemoryStore of its own unless given. In one process the decoder shares it. */
   readonly store?: EmbeddingStore;
+  /** How it and the others of its cluster know each other. Default: not at all. */
+  readonly cluster?: ClusterConfig;
   readonly log?: Logger;
   /** Hear what happens in the encoder; of the stores that are given only what their own events say. */
   readonly listeners?: readonly Listener<typeof encoderEvents>[];
@@ -43,11 +53,12 @@ export interface RunningEncoder extends AsyncDisposable {
 
 /**
  * Starts an encoder: loads the vision graph in worker threads and serves florence.v1.Encoder. Throws when the graph cannot be loaded or
- * run, or the address cannot be bound; what was started by then is stopped.
+ * run, the certificates used, or the address bound; what was started by then is stopped.
  */
 export async function startEncoder(config: EncoderConfig, options: EncoderOptions): Promise<RunningEncoder> {
-  const { model } = options;
+  const { model, cluster = noCluster } = options;
   const { manifest } = model;
+  const credentials = openCredentials(cluster);
   const log = options.log ?? createLogger({ name: "encoder", level: config.logLevel });
   const health = new Health();
   const setServing = (serving: boolean) => {
@@ -90,11 +101,13 @@ export async function startEncoder(config: EncoderConfig, options: EncoderOption
   });
   const encoding = encodingOf(manifest);
   const traced = options.tracing && { tracing: options.tracing };
-  const connect = (holder: string) => createClient(Encoder, holder, { ...traced });
-  const holders = resources.use(new EmbeddingHolders({ connect, dims: encoding.dims, events }));
+  const connect = (address: string) => createClient(Encoder, address, { credentials, ...traced });
+  const codec = new EmbeddingCodec(new Seal(cluster.secret));
+  const addresses = holderAddresses(cluster.secret, { tls: credentials.tls !== undefined });
+  const holders = resources.use(new EmbeddingHolders({ connect, dims: encoding.dims, codec, addresses, events }));
   let advertised = "";
-  const address = () => advertised;
-  const shared = resources.use(new SharedEncoding({ store, leases: options.leases, address, holders, events }));
+  const holderOf = (key: string) => addresses.state(key, advertised);
+  const shared = resources.use(new SharedEncoding({ store, leases: options.leases, holderOf, holders, events }));
   const encoder = new ImageEncoder({
     encoding,
     store,
@@ -112,7 +125,8 @@ export async function startEncoder(config: EncoderConfig, options: EncoderOption
     store,
     storeTtlMs: config.storeTtlMs,
     uploadBytesMax: config.uploadBytesMax,
-    address,
+    codec,
+    holderOf,
     imagesEncoded: () => counts.imageEncoded,
     events,
   });
@@ -123,6 +137,7 @@ export async function startEncoder(config: EncoderConfig, options: EncoderOption
       services: [implement(Encoder, handlers), health.implementation],
       // One MiB over an image, so that one which is a little too large gets its own error.
       messageBytesMax: Math.max(messageBytesMaxDefault, config.uploadBytesMax + MiB),
+      credentials,
       drainMs: config.drainMs,
       events,
       ...traced,

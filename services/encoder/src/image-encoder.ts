@@ -3,6 +3,7 @@ import {
   type Alias,
   AliasMap,
   aliasName,
+  allFinite,
   type EmbeddingStore,
   embeddingKey,
   embeddingKeyPrefix,
@@ -11,7 +12,7 @@ import {
 } from "@florence/embeddings";
 import type { RemoteAliases } from "@florence/embeddings/nats";
 import type { Encoding } from "@florence/model";
-import type { Admission } from "@florence/service";
+import { type Admission, Fault } from "@florence/service";
 import type { EncoderEvents } from "./events.ts";
 import type { ImagePool } from "./image-pool.ts";
 import type { CallEnd, Obtained, Outcome, SharedEncoding } from "./shared-encoding.ts";
@@ -120,6 +121,12 @@ export class ImageEncoder {
     const { encoding, store, vision, shared } = this.#parts;
     const encode = async (during: AbortSignal) => {
       const { data, encodeMs } = await vision.encode(pixels, during);
+      // Stored, it would spoil every answer about this image until it is forgotten.
+      if (!allFinite(data)) {
+        throw new Fault("internal", "The model could not encode this image.", {
+          internal: `The vision graph gave numbers that are not finite for ${key}.`,
+        });
+      }
       await store.put(key, { dims: encoding.dims, data });
       return encodeMs;
     };

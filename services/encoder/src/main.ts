@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // An encoder as a process of its own: settings, model, stores, server. SIGTERM drains it.
 
-import { embeddingEvents, logEmbeddings } from "@florence/embeddings";
+import { embeddingEvents, logEmbeddings, Seal } from "@florence/embeddings";
 import { openStores } from "@florence/embeddings/nats";
 import { encodingOf, loadModel } from "@florence/model";
 import { createLogger, endGraceMs, environment, Progress, readEnvironments, run, runProgram } from "@florence/node";
@@ -12,21 +12,23 @@ import { startEncoder } from "./encoder.ts";
 
 await runProgram("florence encoder", async () => {
   const specs = { ...encoderSpecs, telemetry: telemetryConfig };
-  const { encoder: config, model: modelSettings, nats, telemetry: told } = readEnvironments(environment, specs);
+  const settings = readEnvironments(environment, specs);
+  const { encoder: config, cluster, model: modelSettings, nats } = settings;
   const log = createLogger({ name: "encoder", level: config.logLevel, fields: logFields });
   const start = async () => {
     await using resources = new AsyncDisposableStack();
-    const { tracing, listeners } = resources.use(await startTelemetry(told, { service: "florence-encoder", log }));
+    const telemetry = await startTelemetry(settings.telemetry, { service: "florence-encoder", log });
+    const { tracing, listeners } = resources.use(telemetry);
     const model = await loadModel(modelSettings, {
       progress: (name) => new Progress(`Building ${name}`).update,
       warn: (message) => log.warn(message),
     });
     const bounds = { ...config, embeddingBytes: encodingOf(model.manifest).bytes };
     const events = createEvents(embeddingEvents, [logEmbeddings(log), ...listeners.embeddings]);
-    const stores = resources.use(await openStores(nats, bounds, events, tracing));
-    const { address } = resources.use(
-      await startEncoder(config, { model, log, tracing, listeners: listeners.encoder, ...stores }),
-    );
+    const user = { role: "encoder", seal: new Seal(cluster.secret), events, tracing } as const;
+    const stores = resources.use(await openStores(nats, bounds, user));
+    const told = { log, tracing, listeners: listeners.encoder };
+    const { address } = resources.use(await startEncoder(config, { model, cluster, ...told, ...stores }));
     process.stdout.write(`florence encoder listens on ${address}\n`);
     return resources.move();
   };

@@ -1,10 +1,4 @@
-import {
-  type EmbeddingStore,
-  embeddingKeyDtype,
-  encode as encodeValue,
-  isEmbeddingKey,
-  type Tier,
-} from "@florence/embeddings";
+import { type EmbeddingCodec, type EmbeddingStore, isEmbeddingKey, type Tier } from "@florence/embeddings";
 import { describeModel, type Manifest } from "@florence/model";
 import { CacheResult, CacheTier, type Encoder } from "@florence/proto/encoder";
 import { Fault, type Handlers } from "@florence/service";
@@ -20,8 +14,9 @@ export interface RpcParts {
   readonly storeTtlMs: number;
   /** Largest image file. */
   readonly uploadBytesMax: number;
-  /** Where decoders fetch embeddings from this encoder; known once the server listens. */
-  readonly address: () => string;
+  readonly codec: EmbeddingCodec;
+  /** Says of a key that decoders can fetch its embedding from this encoder; known once the server listens. */
+  readonly holderOf: (key: string) => string;
   readonly imagesEncoded: () => number;
   readonly events: EncoderEvents;
 }
@@ -61,8 +56,8 @@ export function encoderHandlers(parts: RpcParts): Handlers<typeof Encoder> {
         height,
         cacheResult: cacheResults[outcome],
         cacheTier: outcome === "hit" && tier ? cacheTiers[tier] : CacheTier.NONE,
-        holder: parts.address(),
-        expiresAtMs: BigInt(expiresAtMs(store, key, parts.storeTtlMs)),
+        holder: parts.holderOf(key),
+        expiresAtMs: BigInt(Date.now() + Math.round(expiresInMs(store, key, parts.storeTtlMs))),
         preprocessMs,
         queueMs,
         encodeMs,
@@ -74,7 +69,7 @@ export function encoderHandlers(parts: RpcParts): Handlers<typeof Encoder> {
       if (embedding === undefined) {
         throw new Fault("embedding_evicted", "The image's embedding is gone: send the image again.");
       }
-      return { value: encodeValue(embedding, embeddingKeyDtype(key)) };
+      return { value: parts.codec.encode(key, embedding) };
     },
     getEncoderModel: async () => ({
       model: describeModel(manifest),
@@ -84,7 +79,6 @@ export function encoderHandlers(parts: RpcParts): Handlers<typeof Encoder> {
 }
 
 /** A store that knows times but not this key has dropped it already. */
-function expiresAtMs(store: EmbeddingStore, key: string, ttlMs: number): number {
-  const now = Date.now();
-  return store.expiresAtMs ? (store.expiresAtMs(key) ?? now) : now + ttlMs;
+function expiresInMs(store: EmbeddingStore, key: string, ttlMs: number): number {
+  return store.expiresInMs ? (store.expiresInMs(key) ?? 0) : ttlMs;
 }

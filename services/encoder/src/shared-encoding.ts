@@ -1,4 +1,4 @@
-import type { Embedding, EmbeddingHolders, EmbeddingStore, Tier } from "@florence/embeddings";
+import type { EmbeddingHolders, EmbeddingStore, Tier } from "@florence/embeddings";
 import { type Lease, type Leases, TieredStore, type Waited } from "@florence/embeddings/nats";
 import { type CallContext, sleep } from "@florence/service";
 import type { EncoderEvents } from "./events.ts";
@@ -19,13 +19,13 @@ export interface SharedEncodingParts {
   readonly store: EmbeddingStore;
   /** Without leases there is only this process. */
   readonly leases?: Leases | undefined;
-  /** Where the others can fetch from this encoder, host:port; known once its server listens. */
-  readonly address: () => string;
+  /** Says of a key that the others can fetch its embedding from this encoder; known once its server listens. */
+  readonly holderOf: (key: string) => string;
   readonly holders: EmbeddingHolders;
   readonly events: EncoderEvents;
 }
 
-/** When a call's work is of no more use: its signal, and its deadline in Unix milliseconds. */
+/** When a call's work is of no more use: its signal, and its deadline in milliseconds of performance.now(). */
 export type CallEnd = Pick<CallContext, "signal" | "deadline">;
 
 // Renewed while the work goes on; a holder that died blocks the others no longer than this.
@@ -59,14 +59,14 @@ export class SharedEncoding implements AsyncDisposable {
    * milliseconds), or waited for. Without NATS it is made here. Rejects with the signal's reason or what `encode` throws.
    */
   async obtain(key: string, encode: (signal: AbortSignal) => Promise<number>, end: CallEnd): Promise<Obtained> {
-    const { leases, address, events } = this.#parts;
+    const { leases, holderOf, events } = this.#parts;
     const { signal } = end;
     const hit = await this.#find(key, "hit", signal);
     if (hit) return hit;
     const untilMs = performance.now() + patienceMs(end);
     while (leases && performance.now() < untilMs) {
       signal.throwIfAborted();
-      const acquired = await leases.acquire(key, address(), leaseMs);
+      const acquired = await leases.acquire(key, holderOf(key), leaseMs);
       if (acquired.outcome === "unavailable") break;
       if (acquired.outcome === "acquired") return this.#make(acquired.lease, encode, signal);
       const { holder } = acquired;
@@ -134,10 +134,10 @@ export class SharedEncoding implements AsyncDisposable {
     const { key, holder, budgetMs, signal } = wait;
     const untilMs = performance.now() + budgetMs;
     const fromHolder = async (): Promise<Obtained | undefined> => {
-      if (holder === this.#parts.address()) return undefined; // An earlier life of this encoder.
+      if (holder === this.#parts.holderOf(key)) return undefined; // An earlier life of this encoder.
       const embedding = await this.#parts.holders.fetch(holder, key, signal, untilMs - performance.now());
       if (embedding === undefined) return undefined;
-      await this.#keep(key, embedding);
+      await this.#parts.store.keep(key, embedding); // The holder writes it to NATS.
       return { outcome: "coalesced", encodeMs: 0 };
     };
     const appeared = async () => (await this.#find(key, "coalesced", signal)) ?? (await fromHolder());
@@ -148,14 +148,8 @@ export class SharedEncoding implements AsyncDisposable {
     const found = await this.#parts.store.find(key, signal);
     return found && { outcome, tier: found.tier, encodeMs: 0 };
   }
-
-  /** In this process alone where there is a choice: the holder writes it to NATS. */
-  async #keep(key: string, embedding: Embedding): Promise<void> {
-    const { store } = this.#parts;
-    await (store instanceof TieredStore ? store.memory : store).put(key, embedding);
-  }
 }
 
 function patienceMs({ deadline }: CallEnd): number {
-  return deadline === undefined ? patienceMsDefault : (deadline - Date.now()) * patienceShare;
+  return deadline === undefined ? patienceMsDefault : (deadline - performance.now()) * patienceShare;
 }

@@ -1,4 +1,4 @@
-import { decode, headerBytes } from "@florence/embeddings";
+import { EmbeddingCodec, headerBytes, Seal } from "@florence/embeddings";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { buildModel, fixture, startStack } from "./stack.ts";
 
@@ -20,7 +20,7 @@ afterAll(() => resources.disposeAsync());
 
 async function featuresOf({ client }: Stack, image: Uint8Array) {
   const { key, width, height } = await client.encode({ image, ignoreOrientation: true });
-  const decoded = decode((await client.getEmbedding({ key })).value);
+  const decoded = new EmbeddingCodec(new Seal()).decode(key, (await client.getEmbedding({ key })).value);
   if (!("embedding" in decoded)) throw new Error(`The value does not verify: ${decoded.flaw}.`);
   return { width, height, ...decoded.embedding };
 }

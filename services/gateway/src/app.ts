@@ -24,10 +24,12 @@ export interface GatewayParts {
   readonly fetchUrl?: UrlFetch | undefined;
   /** Once it has fired, the gateway says that it is not ready. */
   readonly stopping?: AbortSignal | undefined;
+  /** The names by which this server may be called; then pages of other sites are refused, too. Absent: any, and any page. */
+  readonly hosts?: readonly string[] | undefined;
 }
 
 /** The HTTP application: all dialects' routes. */
-export function createGateway({ idSecret, stopping, fetchUrl = refuseUrl, ...parts }: GatewayParts): Router {
+export function createGateway({ idSecret, stopping, hosts, fetchUrl = refuseUrl, ...parts }: GatewayParts): Router {
   const limits = { ...defaultLimits, ...parts.limits };
   const entrance = createEntrance(limits, parts.events);
   const ids = new ImageIds(idSecret ?? crypto.getRandomValues(new Uint8Array(32)));
@@ -39,7 +41,7 @@ export function createGateway({ idSecret, stopping, fetchUrl = refuseUrl, ...par
     ...annotateRoutes({ ...parts, limits, ids, fetchUrl, retries: createRetries() }, entrance),
     ...probeRoutes(ready),
   ];
-  return createRouter(routes, parts.events);
+  return createRouter(routes, parts.events, hosts);
 }
 
 const refuseUrl: UrlFetch = async () => {

@@ -1,3 +1,4 @@
+import { clusterConfig } from "@florence/grpc/settings";
 import { type Config, integer, logLevels, oneOf, secret, text } from "@florence/service";
 import { defaultLimits, type Limits } from "./limits.ts";
 import { resolveMsDefault } from "./peers/peers.ts";
@@ -6,7 +7,7 @@ import { resolveMsDefault } from "./peers/peers.ts";
 const bytesMax = 1024 ** 4;
 const hourMs = 3_600_000;
 
-/** Every variable that the gateway reads. */
+/** The gateway's own variables. */
 export const gatewayConfig = {
   port: integer({
     variable: "PORT",
@@ -49,6 +50,26 @@ export const gatewayConfig = {
   ),
   heldBytesMax: limit("heldBytesMax", "Bodies and fetched images held at one time, bytes.", 1, bytesMax),
   uploadsMax: limit("uploadsMax", "Requests whose bodies are being received at one time.", 1, 1e6),
+  bodyBytesPerSecondMin: limit(
+    "bodyBytesPerSecondMin",
+    "What a body must bring on average after its first second, bytes a second; 0 for nothing.",
+    0,
+    bytesMax,
+  ),
+  peerSharePercent: limit(
+    "peerSharePercent",
+    "What one peer may have of places, uploads and held bytes while others may want some, percent.",
+    1,
+    100,
+  ),
+  trustedProxies: text({
+    help: "Addresses or networks (10.0.0.0/8), comma-separated, whose X-Forwarded-For says who a call comes from.",
+    default: undefined,
+  }),
+  allowedHosts: text({
+    help: "Names that calls may be addressed to, comma-separated, * for any. Unset: on loopback localhost and the like, elsewhere any.",
+    default: undefined,
+  }),
   requestsMax: limit("requestsMax", "Requests served at one time.", 1, 1e6, "FLORENCE_GATEWAY_REQUESTS_MAX"),
   queueMax: limit("queueMax", "Requests that may wait for one of those places.", 0, 1e6, "FLORENCE_GATEWAY_QUEUE_MAX"),
   tasksMax: limit("tasksMax", "Tasks in one call.", 1, 1000),
@@ -59,6 +80,9 @@ export const gatewayConfig = {
   urlFetchMs: limit("urlFetchMs", "Fetching an image by URL, milliseconds.", 1, hourMs),
   urlRedirectsMax: limit("urlRedirectsMax", "Redirects followed for one image.", 0, 20),
 };
+
+/** Every variable that a gateway's process reads. */
+export const gatewaySpecs = { gateway: gatewayConfig, cluster: clusterConfig };
 
 export type GatewayConfig = Config<typeof gatewayConfig>;
 

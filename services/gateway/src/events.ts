@@ -23,7 +23,9 @@ export const gatewayEvents = {
   requestReceived: event<OfRequest & { readonly method: string; readonly path: string }>("A request's head has come."),
   requestAdmitted: event<OfRequest & { readonly waitMs: number }>("A request has a place among those served."),
   requestRefused: event<OfRequest & { readonly fault: Fault }>("A request is answered with a fault of its caller's."),
-  requestFailed: event<OfRequest & { readonly fault: Fault }>("A request is answered with a fault of the system's."),
+  requestFailed: event<OfRequest & { readonly path: string; readonly fault: Fault }>(
+    "A request is answered with a fault of the system's.",
+  ),
   requestAnswered: event<
     OfRequest & { readonly method: string; readonly path: string; readonly status: number; readonly ms: number }
   >("An answer's head is ready; of a stream, the events are still to come."),

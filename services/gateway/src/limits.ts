@@ -10,6 +10,10 @@ export interface Limits {
   readonly heldBytesMax: number;
   /** Requests whose bodies are being received at one time. */
   readonly uploadsMax: number;
+  /** What a body must bring on average, bytes a second, after its first second. 0: nothing. */
+  readonly bodyBytesPerSecondMin: number;
+  /** Of places, bodies and bytes, what one peer may have while others may want some, percent. */
+  readonly peerSharePercent: number;
   /** Requests served at one time. */
   readonly requestsMax: number;
   /** Requests that may wait for one of those places. */
@@ -37,8 +41,12 @@ export const defaultLimits: Limits = {
   bodyOverheadBytesMax: 1 * MiB,
   // An image may stand in memory up to three times (body, decoded, gRPC message), so this is about 0.8 GiB at worst.
   heldBytesMax: 256 * MiB,
-  // Slow senders keep no place of those who are done, so there may be more of them. Each costs a socket and 64 KiB; heldBytesMax bounds the rest.
+  // Senders hold no place, so there may be more of them. Each costs a socket and 64 KiB; heldBytesMax bounds the rest.
   uploadsMax: 1024,
+  // The slowest mobile network, 32 kbit/s. Who sends less holds an upload for nothing.
+  bodyBytesPerSecondMin: 4096,
+  // A quarter is enough for everybody else to be served, and a proxy that all calls come through hardly misses it.
+  peerSharePercent: 75,
   // Most requests wait for the encoder and decoder, which have their own, tighter admission.
   requestsMax: 256,
   // A short burst waits; anything longer is told to come back.

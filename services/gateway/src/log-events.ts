@@ -1,18 +1,33 @@
-import type { Listener, Logger } from "@florence/service";
+import { faultTable, type Listener, type Logger } from "@florence/service";
 import type { gatewayEvents } from "./events.ts";
-import { probePaths } from "./http/probes.ts";
+import { probePaths, readyPath } from "./http/probes.ts";
 
 /** Writes a line for what an operator would want to read of a gateway's events. */
 export function logEvents(log: Logger): Listener<typeof gatewayEvents> {
+  // What the last probe said.
+  let ready = true;
   return {
     requestAnswered(line) {
-      // Probes come every few seconds and say nothing while all is well.
-      if (probePaths.has(line.path) && line.status < 400) log.debug(line, "request");
-      else log.info(line, "request");
+      if (!probePaths.has(line.path)) log.info(line, "request");
+      else log.debug(line, "request");
+      if (line.path === readyPath && line.status === 200 && !ready) {
+        ready = true;
+        log.info("ready again");
+      }
     },
     // Faults below 500 are the caller's and show in the request's line; the others need an operator.
     requestRefused: ({ requestId, fault }) => log.debug({ requestId, err: fault }, "request refused"),
-    requestFailed: ({ requestId, fault }) => log.error({ requestId, err: fault }, "request failed"),
+    requestFailed({ requestId, path, fault }) {
+      if (!probePaths.has(path)) log.error({ requestId, err: fault }, "request failed");
+      else if (ready) {
+        // Said once while it lasts, as is its end: a probe comes every few seconds.
+        ready = false;
+        log.warn({ reason: fault.message }, "not ready");
+      }
+    },
+    taskFailed({ requestId, task, fault }) {
+      if (faultTable[fault.code].http >= 500) log.error({ requestId, task, err: fault }, "task failed");
+    },
     streamFailed: ({ requestId, fault }) => log.error({ requestId, err: fault }, "stream failed"),
     encodeRetried({ requestId, fault, pauseMs }) {
       if (pauseMs === 0) log.debug({ requestId, err: fault }, "encoder unavailable, asking another");

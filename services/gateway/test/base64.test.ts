@@ -15,7 +15,7 @@ test("what was encoded is decoded, in both alphabets, padded or not, at every le
 
 test("a character of neither alphabet is refused wherever it stands", () => {
   const text = Buffer.from(bytes).toString("base64");
-  for (const wrong of [" ", "\n", "=", "!", "é", "€", "\u{1F600}", "\0"])
+  for (const wrong of [" ", "\t", "=", "!", "é", "€", "\u{1F600}", "\0"])
     for (const at of [0, 1, 2, 3, 500, text.length - 3, text.length - 4])
       expect(decodeBase64(text.slice(0, at) + wrong + text.slice(at + 1)), `${wrong} at ${at}`).toBeUndefined();
   for (const wrong of ["A", "AAAAA", "===", "A===", "AA==AA==", `${text} `])

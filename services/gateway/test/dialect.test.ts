@@ -77,9 +77,13 @@ test("a route of another dialect is written outside the application, and asks fo
         path: "/say/:task",
         description: "The text of one task's answer.",
         handle: (incoming) =>
-          admitted(entrance, incoming, read, async (request, { call, account }) => {
-            const { results } = await collect(request, annotate(request, { ...parts, call, account }));
-            return json(results.map((result) => ("text" in result ? result.text : result.error.code)));
+          admitted(entrance, incoming, {
+            read,
+            isLight: () => false,
+            async handle(request, { call, account }) {
+              const { results } = await collect(request, annotate(request, { ...parts, call, account }));
+              return json(results.map((result) => ("text" in result ? result.text : result.error.code)));
+            },
           }),
       },
     ],

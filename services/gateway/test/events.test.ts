@@ -70,7 +70,6 @@ test("second tries, what is left out and what is refused are heard", async () =>
   const refused = await stack.json({ image: { data }, tasks: [{ task: "nothing" }] });
   expect(ofRequest(heard, refused.headers.get("x-request-id") as string)).toEqual([
     "requestReceived",
-    "requestAdmitted",
     "requestRefused",
     "requestAnswered",
   ]);

@@ -1,3 +1,4 @@
+import { createHmac } from "node:crypto";
 import { expect, test } from "vitest";
 import { ImageIds } from "../src/annotate/image-id.ts";
 
@@ -40,4 +41,18 @@ test("what was never an id is a mistake of the caller", async () => {
 
 test("a secret too short to seal with is refused", () => {
   expect(() => new ImageIds(new Uint8Array(15))).toThrow(RangeError);
+});
+
+test("an image keeps its id, and nothing of it can be read without the secret", async () => {
+  const ids = new ImageIds(secret, () => 1000);
+  const id = await ids.seal(image);
+  expect(await ids.seal(image)).toBe(id);
+  const read = Buffer.from(id, "base64url").toString("latin1");
+  for (const part of ["digest", "abc", "10.0", "50051", "640", "2000"]) expect(read).not.toContain(part);
+});
+
+test("an id of an earlier release, signed and readable, ends like one of another secret", async () => {
+  const payload = Buffer.from(JSON.stringify([1, ...Object.values(image)]));
+  const old = Buffer.concat([createHmac("sha256", secret).update(payload).digest().subarray(0, 16), payload]);
+  await expect(new ImageIds(secret, () => 1000).open(old.toString("base64url"))).rejects.toEqual(evicted);
 });

@@ -22,7 +22,13 @@ test("the log has a line for each request and for what an operator should know, 
   say.requestAnswered({ ...answered, path: "/readyz", status: 200 });
   say.requestAnswered({ ...answered, path: "/readyz", status: 503 });
   say.requestRefused({ requestId, fault });
-  say.requestFailed({ requestId, fault });
+  const path = "/v1/annotate";
+  say.requestFailed({ requestId, path, fault });
+  for (let i = 0; i < 3; i++) say.requestFailed({ requestId, path: "/readyz", fault });
+  for (let i = 0; i < 2; i++) say.requestAnswered({ ...answered, path: "/readyz", status: 200 });
+  say.requestFailed({ requestId, path: "/readyz", fault });
+  say.taskFailed({ requestId, index: 0, task: "ocr", fault });
+  say.taskFailed({ requestId, index: 0, task: "ocr", fault: new Fault("prompt_too_long", "") });
   say.streamFailed({ requestId, fault });
   say.encodeRetried({ requestId, fault, pauseMs: 250 });
   say.embeddingEvicted({ requestId });
@@ -36,9 +42,15 @@ test("the log has a line for each request and for what an operator should know, 
   const expected = [
     { level: info, requestId, method: "GET", path: "/v1/tasks", status: 200, ms: 3, msg: "request" },
     { level: debug, path: "/readyz", status: 200, msg: "request" },
-    { level: info, path: "/readyz", status: 503, msg: "request" },
+    { level: debug, path: "/readyz", status: 503, msg: "request" },
     { level: debug, requestId, err, msg: "request refused" },
     { level: error, requestId, err, msg: "request failed" },
+    { level: warn, reason: "Gone.", msg: "not ready" },
+    { level: debug, path: "/readyz", status: 200, msg: "request" },
+    { level: info, msg: "ready again" },
+    { level: debug, path: "/readyz", status: 200, msg: "request" },
+    { level: warn, reason: "Gone.", msg: "not ready" },
+    { level: error, requestId, task: "ocr", err, msg: "task failed" },
     { level: error, requestId, err, msg: "stream failed" },
     { level: warn, requestId, err, msg: "no encoder is there, asking again" },
     { level: info, requestId, msg: "embedding evicted, encoding the image again" },

@@ -1,8 +1,9 @@
 import type { RequestListener } from "node:http";
 import { createServer, type Server } from "node:https";
-import type { AddressInfo } from "node:net";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { HeldBytes } from "../src/http/body.ts";
+import { type AddressInfo, createServer as createTcpServer, type Socket } from "node:net";
+import { createServer as createTlsServer, type TLSSocket } from "node:tls";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { HeldBytes } from "../src/http/held-bytes.ts";
 import { createUrlFetch, isPublicAddress } from "../src/node/url-fetch.ts";
 import { certificate, privateKey } from "./tls.ts";
 
@@ -39,7 +40,7 @@ afterAll(() => {
 /** Fetches with everything resolved to this machine and allowed there. */
 async function fetchHere(url: string, bytesMax = 1000, extra: Partial<Parameters<typeof createUrlFetch>[0]> = {}) {
   const heldBytes = new HeldBytes(1e9);
-  using account = heldBytes.open();
+  using account = heldBytes.open("");
   const fetchUrl = createUrlFetch({ ...options, resolve: loopback, addressAllowed: () => true, ...extra });
   const bytes = await fetchUrl(url, bytesMax, account, never);
   expect(heldBytes.held).toBe(bytes.length);
@@ -79,6 +80,81 @@ test("a server that fails, stalls or lies makes the image unreachable", async ()
   await expect(fetchHere(base.replace("images.test", "unnamed.test"))).rejects.toEqual(refusal("url_unreachable"));
 });
 
+/** A TLS server that says this to whoever connects, and perhaps nothing more for ever. */
+async function sayingServer(text: string, { end = false } = {}) {
+  const sockets = new Set<TLSSocket>();
+  const saying = createTlsServer({ cert: certificate, key: privateKey }, (socket) => {
+    sockets.add(socket);
+    socket.on("error", () => {}); // Being left is what it is for.
+    socket.once("data", () => (end ? socket.end(text) : socket.write(text)));
+  });
+  await new Promise<void>((resolve) => saying.listen(0, "127.0.0.1", resolve));
+  return {
+    url: `https://images.test:${(saying.address() as AddressInfo).port}/`,
+    [Symbol.dispose]: () => {
+      for (const socket of sockets) socket.destroy();
+      saying.close();
+    },
+  };
+}
+
+test("whatever a server says instead of an answer, and whether it then ends or not, the image is unreachable in time", async () => {
+  const odd = [
+    "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+    "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+    "HTTP/1.1 100 Continue\r\n\r\n".repeat(1000),
+    "HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n",
+    "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nabc",
+    "HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
+    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+    `HTTP/1.1 200 OK\r\n${"x: y\r\n".repeat(20_000)}`,
+    "HTTP/1.1 302 Found\r\ncontent-length: 0\r\n\r\n",
+    "HTTP/1.1 204 No Content\r\n\r\n",
+    "HTTP/9.9 200 OK\r\n\r\n",
+    "PRI * HTTP/2.0\r\n\r\n",
+    "nonsense",
+    "",
+  ];
+  for (const text of odd)
+    for (const end of [false, true]) {
+      using saying = await sayingServer(text, { end });
+      await expect(fetchHere(saying.url, 1000, { timeoutMs: 500 }), text.slice(0, 60)).rejects.toEqual(
+        refusal("url_unreachable"),
+      );
+    }
+}, 30_000);
+
+test("a server that never gets to TLS makes the image unreachable, and no connection to it is left", async () => {
+  const sockets = new Set<Socket>();
+  const mute = createTcpServer((socket) => {
+    sockets.add(socket.on("error", () => {}).resume());
+    socket.on("close", () => sockets.delete(socket));
+  });
+  await new Promise<void>((resolve) => mute.listen(0, "127.0.0.1", resolve));
+  const url = `https://images.test:${(mute.address() as AddressInfo).port}/`;
+  await expect(fetchHere(url, 1000, { timeoutMs: 300 })).rejects.toEqual(refusal("url_unreachable"));
+  await vi.waitFor(() => expect(sockets.size).toBe(0));
+  mute.close();
+});
+
+test("a server that gives up its connection after the answer has an image all the same", async () => {
+  using saying = await sayingServer("HTTP/1.1 200 OK\r\n\r\nabc", { end: true });
+  expect(Buffer.from(await fetchHere(saying.url)).toString()).toBe("abc");
+});
+
+test("a call that ends takes its fetch along, at every stage of it", async () => {
+  for (const [path, resolve] of [
+    ["/silent", loopback],
+    ["/", () => new Promise<never>(() => {})],
+  ] as const) {
+    const leaving = new AbortController();
+    const fetchUrl = createUrlFetch({ ...options, resolve, addressAllowed: () => true });
+    const fetching = fetchUrl(`${base}${path}`, 1000, new HeldBytes(1e9).open(""), leaving.signal);
+    setTimeout(() => leaving.abort(), 50);
+    await expect(fetching).rejects.toEqual(refusal("url_unreachable"));
+  }
+});
+
 test("only https without credentials is fetched, also after a redirect", async () => {
   for (const url of [
     "http://images.test/",
@@ -110,6 +186,50 @@ test("no address of this machine or a private network is reached, by number, by 
     "[::ffff:127.0.0.1]",
     "169.254.169.254",
     "images.test",
+    // Other notations of the same places.
+    ...["127.1", "127.0.1", "0177.0.0.1", "0x7f.1", "017700000001", "127.0.0.1.", "①②⑦.⓪.⓪.①", "127。0。0。1"],
+    ...[
+      "0",
+      "0.0.0.0.",
+      "00000000000",
+      "0x0",
+      "10.1",
+      "0xa000001",
+      "192.168.257",
+      "3232235777",
+      "0xa9fea9fe",
+      "169.16689662",
+    ],
+    ...[
+      "[::]",
+      "[0:0:0:0:0:0:0:1]",
+      "[0000::0001]",
+      "[::127.0.0.1]",
+      "[::7f00:1]",
+      "[::ffff:7f00:1]",
+      "[::ffff:0:7f00:1]",
+    ],
+    ...[
+      "[64:ff9b::7f00:1]",
+      "[64:ff9b:1::1]",
+      "[2002:7f00:1::]",
+      "[2001::1]",
+      "[fe80::1]",
+      "[fc00::1]",
+      "[fec0::1]",
+      "[ff02::1]",
+    ],
+    ...[
+      "[100::1]",
+      "[2001:db8::1]",
+      "[3fff::1]",
+      "[5f00::1]",
+      "100.64.0.1",
+      "192.0.0.1",
+      "198.18.0.1",
+      "224.0.0.1",
+      "255.255.255.255",
+    ],
   ]) {
     await expect(guarded(`https://${host}:${port}/`), host).rejects.toEqual(refusal("url_forbidden"));
   }

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { run } from "@florence/node";
 import type { Command } from "commander";
 import { readSettings } from "../config.ts";
@@ -9,7 +10,7 @@ interface DevFlags {
   readonly gateways: string;
   readonly encoders: string;
   readonly decoders: string;
-  readonly nats?: boolean | string;
+  readonly nats?: true | string;
   readonly model?: string;
 }
 
@@ -38,13 +39,17 @@ async function dev(flags: DevFlags): Promise<void> {
   await run(
     async () => {
       await using resources = new AsyncDisposableStack();
-      const nats = flags.nats === true ? resources.use(await ownNats()).url : flags.nats || undefined;
+      // Other programs of this machine are not to write what the services read.
+      const token = randomBytes(32).toString("base64url");
+      const own = flags.nats === true;
+      const nats = own ? resources.use(await ownNats(token)).url : flags.nats || undefined;
       const topology = resources.use(
         await startTopology({
           ...counts,
           model: checkpoint,
           cache: model.cache,
           nats,
+          ...(own && { env: { FLORENCE_NATS_TOKEN: token } }),
           onLog: (name, text) => process.stderr.write(text.replace(/^(?=.)/gm, `${name}: `)),
         }),
       );
@@ -64,11 +69,11 @@ async function dev(flags: DevFlags): Promise<void> {
   );
 }
 
-async function ownNats() {
+async function ownNats(token: string) {
   const { findOrGetNatsServer, startNatsServer } = await import("@florence/nats-server");
   const binary = await findOrGetNatsServer();
   if (typeof binary !== "string") throw new UsageError(`There is no nats-server to start: ${binary.missing}`);
-  return startNatsServer({ binary });
+  return startNatsServer({ binary, auth: { token } });
 }
 
 function row({ name, address, pid }: Member): string {

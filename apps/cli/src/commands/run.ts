@@ -4,6 +4,7 @@ import { ModelError } from "@florence/model";
 import { precisions } from "@florence/model/settings";
 import { Progress } from "@florence/node";
 import { type Command, Option } from "commander";
+import { addCheckpointFlags, type CheckpointFlags, checkpointVariables } from "../checkpoint-flags.ts";
 import { type Answer, annotate } from "../client.ts";
 import { readSettings } from "../config.ts";
 import { drawAnswer } from "../draw.ts";
@@ -13,7 +14,7 @@ import { imageJson, imageText } from "../output.ts";
 import { startStack } from "../stack.ts";
 import { parseTask, type TaskArgument } from "../task-argument.ts";
 
-interface RunFlags {
+interface RunFlags extends CheckpointFlags {
   readonly task: readonly string[];
   readonly model?: string;
   readonly server?: string;
@@ -35,7 +36,7 @@ const imagesAtOnce = 4;
 
 export function configureRun(command: Command): void {
   const collect = (value: string, before: string[]) => [...before, value];
-  command
+  addCheckpointFlags(command)
     .argument("<image...>", "image files: JPEG, PNG, WebP or GIF")
     .requiredOption(
       "-t, --task <task[=input]>",
@@ -141,6 +142,7 @@ async function connect(flags: RunFlags): Promise<AsyncDisposable & { readonly ur
     ...(flags.model && { FLORENCE_MODEL: flags.model }),
     ...(flags.cache && { FLORENCE_CACHE: flags.cache }),
     ...(flags.precision && { FLORENCE_PRECISION: flags.precision }),
+    ...checkpointVariables(flags),
     ...(flags.allowUnverified && { FLORENCE_ALLOW_UNVERIFIED: "true" }),
   });
   const model = await loadModel(settings.model);

@@ -3,11 +3,12 @@ import { fileURLToPath } from "node:url";
 import { precisions } from "@florence/model/settings";
 import { endGraceMs, run } from "@florence/node";
 import { type Command, Option } from "commander";
+import { addCheckpointFlags, type CheckpointFlags, checkpointVariables } from "../checkpoint-flags.ts";
 import { quietUnlessAsked, readSettings } from "../config.ts";
 import { loadModel } from "../model.ts";
 import { type Role, roles, startStack } from "../stack.ts";
 
-interface ServeFlags {
+interface ServeFlags extends CheckpointFlags {
   readonly port?: string;
   readonly host?: string;
   readonly model?: string;
@@ -21,7 +22,7 @@ interface ServeFlags {
 }
 
 export function configureServe(command: Command): void {
-  command
+  addCheckpointFlags(command)
     .option("--port <n>", "port of the HTTP server (PORT, 8080), or of the service that --role names")
     .option("--host <address>", "address to listen on; containers need 0.0.0.0")
     .option("--model <folder>", "checkpoint or built folder, or a hub's owner/name (FLORENCE_MODEL)")
@@ -69,6 +70,7 @@ function overrides(flags: ServeFlags): Record<string, string> {
     ...(port !== undefined && { [at[0]]: port }),
     ...(host !== undefined && { [at[1]]: host }),
     ...(model !== undefined && { FLORENCE_MODEL: model }),
+    ...checkpointVariables(flags),
     ...(precision !== undefined && { FLORENCE_PRECISION: precision }),
     ...(allowUnverified && { FLORENCE_ALLOW_UNVERIFIED: "true" }),
     ...(cache !== undefined && { FLORENCE_CACHE: cache }),

@@ -14,12 +14,13 @@ import { cpu } from "@florence/model/inference";
 import { gate, readGoldens, type Sample, verifyVariant } from "@florence/model/verify";
 import { Progress } from "@florence/node";
 import type { Command } from "commander";
+import { addCheckpointFlags, type CheckpointFlags, openOptions } from "../checkpoint-flags.ts";
 import { readSettings } from "../config.ts";
 import { UsageError } from "../failure.ts";
 import { checkpointFolder } from "../hub.ts";
 import { percent } from "../model.ts";
 
-interface VerifyFlags {
+interface VerifyFlags extends CheckpointFlags {
   readonly checkpoint?: string;
   readonly goldens?: string;
   readonly images?: string;
@@ -27,7 +28,7 @@ interface VerifyFlags {
 }
 
 export function configureVerify(command: Command): void {
-  command
+  addCheckpointFlags(command)
     .argument("<folder>", "built folder")
     .requiredOption("--checkpoint <folder>", "the checkpoint that it was built from: a folder, or a hub's owner/name")
     .option("--goldens <file>", "JSON with cases of image, task and input; the images lie beside it")
@@ -43,6 +44,7 @@ async function verify(folder: string, flags: VerifyFlags): Promise<void> {
   const progress = new Progress(`Building ${flags.checkpoint}`).update;
   const reference = await prepareModel(await checkpointFolder(flags.checkpoint as string), {
     ...builds,
+    ...openOptions(flags),
     precision: "fp32",
     progress,
   });

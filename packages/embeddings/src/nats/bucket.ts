@@ -3,7 +3,7 @@ import { errors, headers, type Msg, type Payload } from "@nats-io/transport-node
 import { type EmbeddingEvents, unheard } from "../events.ts";
 import { Breaker } from "./breaker.ts";
 import { NatsConfigError, type NatsLink } from "./connection.ts";
-import { type BucketSettings, ensureStream, streamOf } from "./stream.ts";
+import { type BucketSettings, ensureStream, findStream, streamOf } from "./stream.ts";
 
 /** What a key holds. */
 export interface BucketEntry {
@@ -40,11 +40,16 @@ export interface PutOptions {
 }
 
 export interface BucketOptions {
+  /** Whether this process only reads: then it neither makes the bucket nor deletes what does not verify. Default false. */
+  readOnly?: boolean | undefined;
   /** Hears what happens; of a problem that somebody must solve, once. */
   events?: EmbeddingEvents | undefined;
   /** Says what messages carry, so that who reads one knows what wrote it. */
   tracing?: Tracing | undefined;
 }
+
+/** Off everybody's way, so patient: a value has megabytes, and a busy disk stalls for a second. */
+export const writeMsMax = 2_000;
 
 // One slow answer is chance; five in a row are a server in trouble, found within half a second of waiting.
 const failuresMax = 5;
@@ -62,6 +67,7 @@ const wrongRevision = new Set([10071, 10164]); // The second since 2.11.
  */
 export class NatsBucket implements Disposable {
   readonly settings: BucketSettings;
+  readonly readOnly: boolean;
   readonly #link: NatsLink;
   readonly #breaker: Breaker;
   readonly #events: EmbeddingEvents;
@@ -90,6 +96,7 @@ export class NatsBucket implements Disposable {
 
   private constructor(link: NatsLink, settings: BucketSettings, options: BucketOptions) {
     this.settings = settings;
+    this.readOnly = options.readOnly ?? false;
     this.#link = link;
     this.#events = options.events ?? unheard;
     this.#tracing = options.tracing ?? untraced;
@@ -163,10 +170,16 @@ export class NatsBucket implements Disposable {
     throw new NatsRefusal(error?.description ?? "no acknowledgement");
   }
 
-  /** Deletes one revision of whatever key, so that a newer value stays. Throws NatsUnavailable. */
-  async deleteRevision(revision: number, timeoutMs: number): Promise<void> {
+  /**
+   * Gets rid of a value that does not verify: says so, and deletes that revision, so that a newer value stays. Not waited for: if it
+   * fails, whoever writes the key next replaces the value.
+   */
+  discard({ revision }: BucketEntry): void {
+    this.#events.valueCorrupt({ bucket: this.settings.name });
+    if (this.readOnly) return;
     const request = JSON.stringify({ seq: revision, no_erase: true });
-    await this.#request(`$JS.API.STREAM.MSG.DELETE.${this.#stream}`, request, { timeoutMs });
+    const options = { timeoutMs: writeMsMax };
+    void this.#request(`$JS.API.STREAM.MSG.DELETE.${this.#stream}`, request, options).catch(() => {});
   }
 
   /** Whether the key holds anything, a note of deletion included, without the cost of the value. */
@@ -257,7 +270,8 @@ export class NatsBucket implements Disposable {
     const { connection } = this.#link;
     if (connection === undefined) throw new NatsUnavailable("down");
     try {
-      await ensureStream(connection, this.settings);
+      if (this.readOnly) await findStream(connection, this.settings.name);
+      else await ensureStream(connection, this.settings);
       this.#problem = undefined;
     } catch (error) {
       if (error instanceof NatsConfigError) {

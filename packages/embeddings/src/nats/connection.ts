@@ -167,7 +167,8 @@ async function connectionOptions(options: NatsOptions): Promise<ConnectionOption
     ignoreAuthErrorAbort: true,
     pingInterval: pingMs,
     noAsyncTraces: true,
-    ...(options.name !== undefined && { name: options.name }),
+    // Answers come to an inbox of the name's own, so that no other user of the server needs to be let read them.
+    ...(options.name !== undefined && { name: options.name, inboxPrefix: `_INBOX_${options.name}` }),
     ...(user !== undefined && { user, pass: pass ?? "" }),
     ...(token !== undefined && { token }),
     ...(credsFile !== undefined && {

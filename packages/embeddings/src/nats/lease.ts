@@ -1,15 +1,16 @@
 import type { EmbeddingEvents } from "../events.ts";
+import type { Seal } from "../seal.ts";
 import type { NatsBucket } from "./bucket.ts";
 import { NatsRefusal, NatsUnavailable } from "./bucket.ts";
 
 /** What the key of a lease holds. */
 export interface LeaseValue {
-  /** Who holds it: an encoder's host:port, from where the embedding can be fetched. */
+  /** Who holds it: an encoder's statement, as HolderAddresses makes it, from where the embedding can be fetched. */
   readonly holder: string;
   /** Tells one taking from another. */
   readonly token: string;
-  /** Unix milliseconds. Clocks may differ: a holder's that is late costs a wait, one that is early an encoding. */
-  readonly expiresAtMs: number;
+  /** For how many milliseconds it is taken each time that it is written. A duration, because the clocks of machines differ and jump. */
+  readonly ttlMs: number;
 }
 
 // Giving back and renewing are in nobody's way; after this the lease runs out by itself.
@@ -26,8 +27,7 @@ interface LeaseParts {
   readonly key: string;
   readonly value: LeaseValue;
   readonly revision: number;
-  readonly ttlMs: number;
-  readonly now: () => number;
+  readonly seal: Seal;
   readonly events: EmbeddingEvents;
 }
 
@@ -36,8 +36,7 @@ export class Lease implements AsyncDisposable {
   readonly key: string;
   readonly #bucket: NatsBucket;
   readonly #value: LeaseValue;
-  readonly #ttlMs: number;
-  readonly #now: () => number;
+  readonly #seal: Seal;
   readonly #events: EmbeddingEvents;
   readonly #timer: NodeJS.Timeout;
   readonly #giveUpAtMs: number;
@@ -47,16 +46,15 @@ export class Lease implements AsyncDisposable {
   #writing: Promise<unknown> = Promise.resolve();
 
   /** Made by Leases. */
-  constructor(bucket: NatsBucket, { key, value, revision, ttlMs, now, events }: LeaseParts) {
+  constructor(bucket: NatsBucket, { key, value, revision, seal, events }: LeaseParts) {
     this.#bucket = bucket;
     this.key = key;
     this.#value = value;
     this.#revision = revision;
-    this.#ttlMs = ttlMs;
-    this.#now = now;
+    this.#seal = seal;
     this.#events = events;
     this.#giveUpAtMs = performance.now() + heldMsMax;
-    this.#timer = setInterval(() => void this.#renewInTime(), ttlMs / renewalsPerTtl);
+    this.#timer = setInterval(() => void this.#renewInTime(), value.ttlMs / renewalsPerTtl);
     this.#timer.unref();
   }
 
@@ -68,8 +66,7 @@ export class Lease implements AsyncDisposable {
   /** Holds it for another time to live; resolves to whether that is certain. Done by itself a few times per time. */
   async renew(): Promise<boolean> {
     if (this.#lost) return false;
-    const value: LeaseValue = { ...this.#value, expiresAtMs: this.#now() + this.#ttlMs };
-    return this.#write(JSON.stringify(value), false);
+    return this.#write(sealLease(this.#seal, this.key, this.#value), false);
   }
 
   /** Gives it back, which wakes those who wait. Does not throw: what cannot be given back runs out. */
@@ -105,7 +102,7 @@ export class Lease implements AsyncDisposable {
       if (revision === undefined) {
         // An earlier renewal may have been written although its answer was late: then it is still ours.
         const entry = await this.#bucket.get(this.key, writeMsMax);
-        const holds = entry && !entry.deleted ? parseLease(entry.value) : undefined;
+        const holds = entry && !entry.deleted ? openLease(this.#seal, this.key, entry.value) : undefined;
         if (entry && holds?.token === this.#value.token) revision = await put(entry.revision);
       }
       if (revision === undefined) this.#lose();
@@ -124,13 +121,21 @@ export class Lease implements AsyncDisposable {
   }
 }
 
-/** Reads a lease's value; undefined for what is none. */
-export function parseLease(value: Uint8Array): LeaseValue | undefined {
+// Longer than any lease is taken for: one that claims more is not believed for longer.
+const ttlMsMax = 60_000;
+
+/** What is stored for a lease. */
+export function sealLease(seal: Seal, key: string, value: LeaseValue): string {
+  return seal.sealText("lease", key, JSON.stringify(value));
+}
+
+/** Reads a lease's value; undefined for what nobody of ours has written under this key. */
+export function openLease(seal: Seal, key: string, value: Uint8Array): LeaseValue | undefined {
+  const text = seal.openText("lease", key, value);
   try {
-    const lease = JSON.parse(Buffer.from(value).toString()) as Partial<LeaseValue>;
-    const { holder, token, expiresAtMs } = lease;
-    if (typeof holder !== "string" || typeof token !== "string" || typeof expiresAtMs !== "number") return undefined;
-    return { holder, token, expiresAtMs };
+    const { holder, token, ttlMs } = JSON.parse(text ?? "") as Partial<LeaseValue>;
+    if (typeof holder !== "string" || typeof token !== "string" || typeof ttlMs !== "number") return undefined;
+    return { holder, token, ttlMs: Math.min(ttlMs, ttlMsMax) };
   } catch {
     return undefined;
   }

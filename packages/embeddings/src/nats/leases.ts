@@ -1,15 +1,19 @@
 import { randomUUID } from "node:crypto";
+import { LRUCache } from "lru-cache";
 import { type EmbeddingEvents, unheard } from "../events.ts";
-import { type BucketOptions, NatsBucket, NatsRefusal, NatsUnavailable } from "./bucket.ts";
+import { Seal } from "../seal.ts";
+import { type BucketEntry, type BucketOptions, NatsBucket, NatsRefusal, NatsUnavailable } from "./bucket.ts";
 import type { NatsLink } from "./connection.ts";
-import { Lease, type LeaseValue, parseLease } from "./lease.ts";
+import { Lease, type LeaseValue, openLease, sealLease } from "./lease.ts";
 
 export interface LeasesOptions extends BucketOptions {
+  /** Default: one without a secret. */
+  seal?: Seal;
   bucket?: string;
   replicas?: number;
   /** How long `acquire` may take; past it the answer is "unavailable". */
   acquireMsMax?: number;
-  /** The clock that leases expire by, in Unix milliseconds. Default Date.now. */
+  /** The clock that leases of others expire by, in milliseconds; one that nobody sets. Default performance.now. */
   now?: () => number;
 }
 
@@ -48,17 +52,23 @@ const keptMs = 10 * 60_000;
 // A released lease wakes who waits at once; this is for what a lost message would have said.
 const pollMs = 250;
 
-// A holder's address, a token and a time.
+// Two seals, a holder's address, a token and a time.
 const leaseBytesMax = 1024;
 
+// Many times the images that are encoded in the life of a lease; one that is forgotten counts as seen for the first time.
+const sightingsMax = 4_096;
+
 /**
- * Leases on names, held by one process of the cluster at a time, so that an image is encoded once. A lease says itself
- * when it ends, so a dead holder blocks nobody.
+ * Leases on names, held by one process of the cluster at a time, so that an image is encoded once. A lease says for how long it is taken; a
+ * revision of it that others have seen for that long, each by a clock of its own that nobody sets, has a dead holder and blocks nobody.
  */
 export class Leases implements Disposable {
   readonly #bucket: NatsBucket;
   readonly #acquireMsMax: number;
+  readonly #seal: Seal;
   readonly #now: () => number;
+  // When each key's latest revision was first seen.
+  readonly #sightings = new LRUCache<string, { revision: number; atMs: number }>({ max: sightingsMax });
   readonly #events: EmbeddingEvents;
   #waiting = 0;
 
@@ -75,10 +85,11 @@ export class Leases implements Disposable {
     return new Leases(await NatsBucket.open(link, settings, options), options);
   }
 
-  private constructor(bucket: NatsBucket, { acquireMsMax, now, events }: LeasesOptions) {
+  private constructor(bucket: NatsBucket, { acquireMsMax, now, seal, events }: LeasesOptions) {
     this.#bucket = bucket;
     this.#acquireMsMax = acquireMsMax ?? acquireMsMaxDefault;
-    this.#now = now ?? Date.now;
+    this.#seal = seal ?? new Seal();
+    this.#now = now ?? (() => performance.now());
     this.#events = events ?? unheard;
   }
 
@@ -87,7 +98,7 @@ export class Leases implements Disposable {
     return this.#waiting;
   }
 
-  /** Takes the lease, or says who holds it. `holder` is the address where the others can fetch the result. */
+  /** Takes the lease, or says who holds it. `holder` says where the others can fetch the result. */
   async acquire(key: string, holder: string, ttlMs: number): Promise<Acquired> {
     const acquired = await this.#acquire(key, holder, ttlMs);
     if (acquired.outcome === "held") this.#events.leaseHeld({ holder: acquired.holder });
@@ -139,19 +150,21 @@ export class Leases implements Disposable {
     let expired = false;
     try {
       for (let race = 0; race < racesMax && left() > 0; race++) {
-        const value = { holder, token, expiresAtMs: this.#now() + ttlMs };
+        const value = { holder, token, ttlMs };
         const options = { timeoutMs: left(), expectedRevision };
-        const revision = await this.#bucket.put(key, JSON.stringify(value), options);
+        const revision = await this.#bucket.put(key, sealLease(this.#seal, key, value), options);
         if (revision !== undefined) {
           this.#events.leaseAcquired({ takenOver: expired });
-          const taken = { key, value, revision, ttlMs, now: this.#now, events: this.#events };
+          const taken = { key, value, revision, seal: this.#seal, events: this.#events };
           return { outcome: "acquired", lease: new Lease(this.#bucket, taken) };
         }
         const entry = await this.#bucket.get(key, left());
-        const seen = entry && !entry.deleted ? parseLease(entry.value) : undefined;
-        const expiresInMs = seen ? seen.expiresAtMs - this.#now() : 0;
+        const seen = entry && !entry.deleted ? openLease(this.#seal, key, entry.value) : undefined;
+        const expiresInMs = entry && seen ? this.#expiresInMs(key, entry, seen) : 0;
         if (seen && expiresInMs > 0) return { outcome: "held", holder: seen.holder, expiresInMs };
         expired = seen !== undefined;
+        // What is no lease of ours is written over.
+        if (entry && !entry.deleted && !seen) this.#events.valueCorrupt({ bucket: this.#bucket.settings.name });
         expectedRevision = entry?.revision ?? 0;
       }
     } catch (error) {
@@ -160,12 +173,26 @@ export class Leases implements Disposable {
     return { outcome: "unavailable" };
   }
 
+  /** For how long a lease must still be taken to be alive. */
+  #expiresInMs(key: string, { revision }: BucketEntry, { ttlMs }: LeaseValue): number {
+    let sighting = this.#sightings.get(key);
+    if (sighting?.revision !== revision) {
+      sighting = { revision, atMs: this.#now() };
+      this.#sightings.set(key, sighting);
+    }
+    return sighting.atMs + ttlMs - this.#now();
+  }
+
   async #look(key: string): Promise<Look> {
     try {
       const entry = await this.#bucket.get(key, this.#acquireMsMax);
-      const value = entry && !entry.deleted ? parseLease(entry.value) : undefined;
-      if (value === undefined) return { state: "released" };
-      const expiresInMs = value.expiresAtMs - this.#now();
+      if (entry === undefined || entry.deleted) return { state: "released" };
+      const value = openLease(this.#seal, key, entry.value);
+      if (value === undefined) {
+        this.#bucket.discard(entry);
+        return { state: "released" };
+      }
+      const expiresInMs = this.#expiresInMs(key, entry, value);
       return expiresInMs > 0 ? { state: "held", value, expiresInMs } : { state: "expired", value };
     } catch (error) {
       if (!(error instanceof NatsUnavailable)) throw error;

@@ -1,7 +1,8 @@
 import type { Tracing } from "@florence/service";
-import { headerBytes } from "../codec.ts";
+import { EmbeddingCodec, headerBytes } from "../codec.ts";
 import { type EmbeddingEvents, unheard } from "../events.ts";
 import { MemoryStore } from "../memory-store.ts";
+import type { Seal } from "../seal.ts";
 import type { EmbeddingStore } from "../store.ts";
 import { connectNats } from "./connection.ts";
 import { Leases } from "./leases.ts";
@@ -9,6 +10,16 @@ import { RemoteAliases } from "./remote-aliases.ts";
 import type { NatsConfig } from "./settings.ts";
 import { NatsStore } from "./store.ts";
 import { TieredStore } from "./tiered-store.ts";
+
+/** Who opens stores, and what it proves its values by. */
+export interface StoreUser {
+  /** A decoder only reads embeddings; an encoder writes them, with aliases and leases. */
+  readonly role: "encoder" | "decoder";
+  readonly seal: Seal;
+  readonly events?: EmbeddingEvents;
+  /** Joins what is read to what wrote it. */
+  readonly tracing?: Tracing;
+}
 
 /** Where a service finds and keeps embeddings. Without NATS there is only the store in memory. */
 export interface Stores extends AsyncDisposable {
@@ -32,8 +43,7 @@ export interface StoreBounds {
 export async function openStores(
   config: NatsConfig,
   { storeBytesMax, storeTtlMs, embeddingBytes }: StoreBounds,
-  events: EmbeddingEvents = unheard,
-  tracing?: Tracing,
+  { role, seal, events = unheard, tracing }: StoreUser,
 ): Promise<Stores> {
   await using resources = new AsyncDisposableStack();
   const inMemory = new MemoryStore({ bytesMax: storeBytesMax, ttlMs: storeTtlMs, events });
@@ -45,7 +55,7 @@ export async function openStores(
   const link = resources.use(
     await connectNats({
       servers: config.servers.split(",").map((server) => server.trim()),
-      name: "florence",
+      name: `florence-${role}`,
       user: config.user,
       password: config.password?.reveal(),
       token: config.token?.reveal(),
@@ -57,6 +67,8 @@ export async function openStores(
   const { ttlMs, bytesMax, replicas, readMsMax } = config;
   const remote = await NatsStore.open(link, {
     valueBytesMax: headerBytes + embeddingBytes,
+    codec: new EmbeddingCodec(seal),
+    readOnly: role === "decoder",
     ttlMs,
     bytesMax,
     replicas,
@@ -65,10 +77,17 @@ export async function openStores(
     tracing,
   });
   const store = resources.use(new TieredStore({ memory: inMemory, remote }));
-  const remoteAliases = resources.use(await RemoteAliases.open(link, { ttlMs, replicas, readMsMax, events, tracing }));
-  const leases = resources.use(await Leases.open(link, { replicas, acquireMsMax: readMsMax, events, tracing }));
+  const shared = role === "encoder" ? await openShared() : {};
   const opened = resources.move();
-  return { store, leases, remoteAliases, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+  return { store, ...shared, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+
+  async function openShared(): Promise<Pick<Stores, "leases" | "remoteAliases">> {
+    const remoteAliases = resources.use(
+      await RemoteAliases.open(link, { ttlMs, replicas, readMsMax, seal, events, tracing }),
+    );
+    const leases = resources.use(await Leases.open(link, { replicas, acquireMsMax: readMsMax, seal, events, tracing }));
+    return { remoteAliases, leases };
+  }
 }
 
 function tlsOf({ caFile, certFile, keyFile }: NatsConfig) {

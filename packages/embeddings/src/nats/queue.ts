@@ -1,9 +1,6 @@
 import type { EmbeddingEvents } from "../events.ts";
-import { type NatsBucket, NatsRefusal, NatsUnavailable } from "./bucket.ts";
+import { type NatsBucket, NatsRefusal, NatsUnavailable, writeMsMax } from "./bucket.ts";
 import { WriteBehind, type WriteBehindOptions, type WriteOutcome } from "./write-behind.ts";
-
-// Off everybody's way, so patient: a value has megabytes, and a busy disk stalls for a second.
-export const writeMsMax = 2_000;
 
 /** The writes to a bucket that nobody waits for. They rest while it is out of reach, and what becomes of each is said. */
 export function queueTo(
@@ -16,10 +13,10 @@ export function queueTo(
     ...bounds,
     write: (key, value) => write(bucket, key, value),
     ready: () => bucket.available,
-    onOutcome: (outcome) => {
+    onOutcome: (outcome, reason = "") => {
       if (outcome === "written") events.valueWritten(about);
       else if (outcome === "dropped") events.valueDropped(about);
-      else events.valueFailed(about);
+      else events.valueFailed({ ...about, reason });
     },
   });
   bucket.onAvailable(() => queue.resume());
@@ -29,10 +26,10 @@ export function queueTo(
 async function write(bucket: NatsBucket, key: string, value: Uint8Array): Promise<WriteOutcome> {
   try {
     await bucket.put(key, value, { timeoutMs: writeMsMax });
-    return "written";
+    return { outcome: "written" };
   } catch (error) {
-    if (error instanceof NatsRefusal) return "refused";
-    if (error instanceof NatsUnavailable) return "again";
+    if (error instanceof NatsRefusal) return { outcome: "refused", reason: error.message };
+    if (error instanceof NatsUnavailable) return { outcome: "again", reason: error.message };
     throw error;
   }
 }

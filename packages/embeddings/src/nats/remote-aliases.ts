@@ -1,13 +1,15 @@
-import { crc32 } from "node:zlib";
 import type { Alias } from "../alias.ts";
 import { type EmbeddingEvents, unheard } from "../events.ts";
 import { isEmbeddingKey } from "../key.ts";
+import { Seal } from "../seal.ts";
 import { type BucketOptions, NatsBucket } from "./bucket.ts";
 import type { NatsLink } from "./connection.ts";
 import { queueTo } from "./queue.ts";
 import type { WriteBehind } from "./write-behind.ts";
 
 export interface RemoteAliasesOptions extends BucketOptions {
+  /** Default: one without a secret. */
+  seal?: Seal;
   bucket?: string;
   /** How long an alias is kept; as long as the embeddings, since it leads to one. */
   ttlMs?: number;
@@ -23,7 +25,7 @@ const hourMs = 3_600_000;
 // Decoding an image takes about as long: past this, it may as well begin.
 const readMsMaxDefault = 50;
 
-// A key, two numbers and their names.
+// A seal, a key, two numbers and their names.
 const aliasBytesMax = 512;
 
 // Aliases are small: these are minutes of a busy encoder.
@@ -34,6 +36,7 @@ const flushMsMax = 500;
 /** What image files decode to, for all processes: a file that one has seen the others need not decode. */
 export class RemoteAliases implements AsyncDisposable {
   readonly #bucket: NatsBucket;
+  readonly #seal: Seal;
   readonly #readMsMax: number;
   readonly #queue: WriteBehind;
   readonly #events: EmbeddingEvents;
@@ -52,8 +55,9 @@ export class RemoteAliases implements AsyncDisposable {
     return new RemoteAliases(bucket, options);
   }
 
-  private constructor(bucket: NatsBucket, { readMsMax, events = unheard }: RemoteAliasesOptions) {
+  private constructor(bucket: NatsBucket, { seal, readMsMax, events = unheard }: RemoteAliasesOptions) {
     this.#bucket = bucket;
+    this.#seal = seal ?? new Seal();
     this.#events = events;
     this.#readMsMax = readMsMax ?? readMsMaxDefault;
     this.#queue = queueTo(bucket, events, {
@@ -67,10 +71,8 @@ export class RemoteAliases implements AsyncDisposable {
   async get(name: string): Promise<Alias | undefined> {
     try {
       const entry = await this.#bucket.get(name, this.#readMsMax);
-      const alias = entry === undefined || entry.deleted ? undefined : parseAlias(entry.value);
-      if (entry && !entry.deleted && alias === undefined) {
-        this.#events.valueCorrupt({ bucket: this.#bucket.settings.name });
-      }
+      const alias = entry === undefined || entry.deleted ? undefined : this.#open(name, entry.value);
+      if (entry && !entry.deleted && alias === undefined) this.#bucket.discard(entry);
       if (alias === undefined) this.#events.aliasMissed({});
       else this.#events.aliasFound({});
       return alias;
@@ -81,29 +83,28 @@ export class RemoteAliases implements AsyncDisposable {
 
   /** Keeps an alias, later; resolves nothing because there is nothing to wait for. */
   put(name: string, { key, width, height }: Alias): void {
-    this.#queue.put(name, Buffer.from(JSON.stringify({ key, width, height, check: checkOf({ key, width, height }) })));
+    this.#queue.put(name, Buffer.from(this.#seal.sealText("alias", name, JSON.stringify({ key, width, height }))));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#queue.close(flushMsMax);
     this.#bucket[Symbol.dispose]();
   }
-}
 
-function parseAlias(value: Uint8Array): Alias | undefined {
-  try {
-    const { key, width, height, check } = JSON.parse(Buffer.from(value).toString()) as Partial<Alias> & {
-      check?: number;
-    };
-    const isSize = (side: unknown): side is number => Number.isInteger(side) && Number(side) > 0;
-    if (typeof key !== "string" || !isEmbeddingKey(key) || !isSize(width) || !isSize(height)) return undefined;
-    // A flipped digit of a size would move every box of an answer.
-    return check === checkOf({ key, width, height }) ? { key, width, height } : undefined;
-  } catch {
-    return undefined;
+  /** What was kept under this name: a flipped digit of a size, or another file's alias, would move every box of an answer. */
+  #open(name: string, value: Uint8Array): Alias | undefined {
+    const text = this.#seal.openText("alias", name, value);
+    return text === undefined ? undefined : parseAlias(text);
   }
 }
 
-function checkOf({ key, width, height }: Alias): number {
-  return crc32(`${key} ${width}x${height}`);
+function parseAlias(text: string): Alias | undefined {
+  try {
+    const { key, width, height } = JSON.parse(text) as Partial<Alias>;
+    const isSize = (side: unknown): side is number => Number.isInteger(side) && Number(side) > 0;
+    if (typeof key !== "string" || !isEmbeddingKey(key) || !isSize(width) || !isSize(height)) return undefined;
+    return { key, width, height };
+  } catch {
+    return undefined;
+  }
 }

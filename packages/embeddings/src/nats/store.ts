@@ -1,17 +1,18 @@
 import { Admission } from "@florence/service";
-import { decode, encode } from "../codec.ts";
+import type { EmbeddingCodec } from "../codec.ts";
 import type { Embedding } from "../embedding.ts";
 import { type EmbeddingEvents, unheard } from "../events.ts";
-import { embeddingKeyDtype } from "../key.ts";
+import { isEmbeddingKey } from "../key.ts";
 import type { EmbeddingStore, Found } from "../store.ts";
 import { type BucketEntry, type BucketOptions, NatsBucket, NatsUnavailable } from "./bucket.ts";
 import type { NatsLink } from "./connection.ts";
-import { queueTo, writeMsMax } from "./queue.ts";
+import { queueTo } from "./queue.ts";
 import type { WriteBehind } from "./write-behind.ts";
 
 export interface NatsStoreOptions extends BucketOptions {
   /** Largest stored value: the codec's header and the tensor's bytes, of the checkpoint that is served. */
   valueBytesMax: number;
+  codec: EmbeddingCodec;
   bucket?: string;
   /** How long an embedding is kept after it was written. */
   ttlMs?: number;
@@ -53,6 +54,7 @@ const flushMsMaxDefault = 2_000;
 /** Embeddings in NATS JetStream, for all processes. NATS slow or gone makes misses, never errors and never waits. */
 export class NatsStore implements EmbeddingStore {
   readonly #bucket: NatsBucket;
+  readonly #codec: EmbeddingCodec;
   readonly #readMsMax: number;
   readonly #flushMsMax: number;
   readonly #places: Admission;
@@ -72,10 +74,9 @@ export class NatsStore implements EmbeddingStore {
     return new NatsStore(await NatsBucket.open(link, settings, options), options);
   }
 
-  private constructor(
-    bucket: NatsBucket,
-    { queue, readMsMax, flushMsMax, events = unheard, tracing }: NatsStoreOptions,
-  ) {
+  private constructor(bucket: NatsBucket, options: NatsStoreOptions) {
+    const { codec, queue, readMsMax, flushMsMax, events = unheard, tracing } = options;
+    this.#codec = codec;
     this.#bucket = bucket;
     this.#readMsMax = readMsMax ?? readMsMaxDefault;
     this.#flushMsMax = flushMsMax ?? flushMsMaxDefault;
@@ -106,18 +107,15 @@ export class NatsStore implements EmbeddingStore {
 
   async get(key: string, signal?: AbortSignal): Promise<Embedding | undefined> {
     signal?.throwIfAborted();
-    const dtype = embeddingKeyDtype(key);
-    if (dtype === undefined) return this.#miss();
+    if (!isEmbeddingKey(key)) return this.#miss();
     const entry = await this.#read(key);
     if (entry === undefined) return undefined;
-    const decoded = decode(entry.value);
-    if ("embedding" in decoded && decoded.dtype === dtype) {
+    const decoded = this.#codec.decode(key, entry.value);
+    if ("embedding" in decoded) {
       this.#events.embeddingFound({ tier });
       return decoded.embedding;
     }
-    this.#events.valueCorrupt({ bucket: this.#bucket.settings.name });
-    // Not waited for. If it fails, the embedding that is computed now replaces the value.
-    void this.#bucket.deleteRevision(entry.revision, writeMsMax).catch(() => {});
+    this.#bucket.discard(entry);
     return this.#miss();
   }
 
@@ -126,9 +124,10 @@ export class NatsStore implements EmbeddingStore {
     return embedding && { embedding, tier };
   }
 
-  /** Takes a copy to be written later; resolves at once. */
+  /** Takes a copy to be written later; resolves at once. A store that only reads takes none. */
   async put(key: string, embedding: Embedding): Promise<void> {
-    const value = encodeFor(key, embedding);
+    if (this.#bucket.readOnly) return;
+    const value = this.#encode(key, embedding);
     if (value === undefined || value.byteLength > this.#bucket.settings.valueBytesMax) {
       this.#events.embeddingRejected({ tier });
       return;
@@ -137,9 +136,12 @@ export class NatsStore implements EmbeddingStore {
     this.#queue.put(key, value);
   }
 
+  /** Nothing: this store is everybody's. */
+  async keep(): Promise<void> {}
+
   async has(key: string, signal?: AbortSignal): Promise<boolean> {
     signal?.throwIfAborted();
-    if (embeddingKeyDtype(key) === undefined) return false;
+    if (!isEmbeddingKey(key)) return false;
     return this.#bucket.holds(key, this.#readMsMax).catch(ifUnavailable(false));
   }
 
@@ -165,18 +167,17 @@ export class NatsStore implements EmbeddingStore {
     }
   }
 
+  #encode(key: string, embedding: Embedding): Uint8Array | undefined {
+    try {
+      return this.#codec.encode(key, embedding);
+    } catch (error) {
+      if (error instanceof RangeError) return undefined; // Not whole, or not finite.
+      throw error;
+    }
+  }
+
   #miss(): undefined {
     this.#events.embeddingMissed({ tier });
-  }
-}
-
-function encodeFor(key: string, embedding: Embedding): Uint8Array | undefined {
-  const dtype = embeddingKeyDtype(key);
-  try {
-    return dtype && encode(embedding, dtype);
-  } catch (error) {
-    if (error instanceof RangeError) return undefined; // Not whole, or not finite as f16.
-    throw error;
   }
 }
 

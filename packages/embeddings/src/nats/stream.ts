@@ -51,7 +51,7 @@ export async function ensureStream(connection: NatsConnection, settings: BucketS
     const { streams } = await jetstreamManager(connection, { checkAPI: false, timeout: requestMsMax });
     const wanted = streamConfig(settings);
     const found = await streams.info(wanted.name).catch((error) => {
-      if (error instanceof JetStreamApiError && error.code === JetStreamApiCodes.StreamNotFound) return undefined;
+      if (isMissing(error)) return undefined;
       throw error;
     });
     if (found === undefined) await streams.add(wanted);
@@ -59,6 +59,21 @@ export async function ensureStream(connection: NatsConnection, settings: BucketS
   } catch (error) {
     throw toConfigError(error, settings.name) ?? error;
   }
+}
+
+/** Finds the stream that somebody else has made. Throws as ensureStream does, and an Error while there is none. */
+export async function findStream(connection: NatsConnection, bucket: string): Promise<void> {
+  try {
+    const { streams } = await jetstreamManager(connection, { checkAPI: false, timeout: requestMsMax });
+    await streams.info(streamOf(bucket));
+  } catch (error) {
+    if (isMissing(error)) throw new Error(`There is no bucket ${bucket} yet.`, { cause: error });
+    throw toConfigError(error, bucket) ?? error;
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof JetStreamApiError && error.code === JetStreamApiCodes.StreamNotFound;
 }
 
 function streamConfig({ name, storage, ttlMs, bytesMax, valueBytesMax, replicas }: BucketSettings) {

@@ -35,13 +35,17 @@ export class TieredStore implements EmbeddingStore {
     await this.remote.put(key, embedding);
   }
 
+  async keep(key: string, embedding: Embedding): Promise<void> {
+    await this.memory.keep(key, embedding);
+  }
+
   async has(key: string, signal?: AbortSignal): Promise<boolean> {
     return (await this.memory.has(key)) || this.remote.has(key, signal);
   }
 
   /** As long as this process holds it; how long NATS will is not known for sure, since a full bucket forgets. */
-  expiresAtMs(key: string): number | undefined {
-    return this.memory.expiresAtMs(key);
+  expiresInMs(key: string): number | undefined {
+    return this.memory.expiresInMs(key);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

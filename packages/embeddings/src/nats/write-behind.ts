@@ -1,7 +1,9 @@
 import { type Tracing, untraced, within } from "@florence/service";
 
-/** What became of one write: "again" is for a store that is out of reach. */
-export type WriteOutcome = "written" | "refused" | "again";
+/** What became of one write, and why it was not one: "again" is for a store that is out of reach. */
+export type WriteOutcome =
+  | { readonly outcome: "written" }
+  | { readonly outcome: "refused" | "again"; readonly reason: string };
 
 export interface WriteBehindOptions {
   /** Writes one value. Must end by itself, and not throw. */
@@ -16,8 +18,11 @@ export interface WriteBehindOptions {
   concurrency: number;
   /** Has a value's writing run as part of the work that it was put in. */
   bind?: Tracing["bind"] | undefined;
-  /** Told what became of each value: let go for lack of room or of time is "dropped"; refused or tried too often, "failed". */
-  onOutcome: (outcome: "written" | "dropped" | "failed") => void;
+  /**
+   * Told what became of each value: let go for lack of room or of time is "dropped"; refused or tried too often, "failed", with the
+   * reason of its last try.
+   */
+  onOutcome: (outcome: "written" | "dropped" | "failed", reason?: string) => void;
 }
 
 interface Item {
@@ -124,12 +129,12 @@ export class WriteBehind {
 
   async #write(item: Item): Promise<void> {
     item.tries++;
-    const outcome = await item.run(() => this.#options.write(item.key, item.value));
+    const written = await item.run(() => this.#options.write(item.key, item.value));
     this.#writing.delete(item);
     this.#bytes -= item.value.byteLength;
     const { onOutcome } = this.#options;
-    if (outcome === "written") onOutcome("written");
-    else if (outcome === "refused" || item.tries >= triesMax) onOutcome("failed");
+    if (written.outcome === "written") onOutcome("written");
+    else if (written.outcome === "refused" || item.tries >= triesMax) onOutcome("failed", written.reason);
     else if (this.#closed) onOutcome("dropped");
     else if (!this.#waiting.has(item.key)) this.#enqueue(item);
     if (this.entries === 0) this.#idle.resolve();

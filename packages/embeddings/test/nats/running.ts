@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { NatsServer } from "@florence/nats-server";
-import { type Embedding, embeddingKey, headerBytes } from "../../src/index.ts";
+import { type Embedding, EmbeddingCodec, embeddingKey, headerBytes, Seal } from "../../src/index.ts";
 import {
   type BucketSettings,
   connectNats,
@@ -9,6 +9,8 @@ import {
   type NatsStoreOptions,
 } from "../../src/nats/index.ts";
 import { heard } from "../heard.ts";
+
+export const codec = new EmbeddingCodec(new Seal());
 
 /** The value size of `embedding`, and room for many of them. */
 export const dims = [32, 64] as const;
@@ -34,7 +36,7 @@ export async function openStore(
   const { events, counts } = heard();
   const link = resources.use(await connectNats({ servers: server.url, events, ...options.connection }));
   const { valueBytesMax, bytesMax } = bucketSettings;
-  const store = await NatsStore.open(link, { valueBytesMax, bytesMax, readMsMax: 5000, events, ...options });
+  const store = await NatsStore.open(link, { valueBytesMax, codec, bytesMax, readMsMax: 5000, events, ...options });
   const dispose = store[Symbol.asyncDispose].bind(store);
   const opened = resources.move();
   store[Symbol.asyncDispose] = async () => {

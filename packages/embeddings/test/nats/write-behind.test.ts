@@ -22,8 +22,8 @@ function queue(options: Partial<WriteBehindOptions> = {}) {
     onOutcome: (outcome) => void counts[outcome]++,
     ...options,
   });
-  const end = async (outcome: WriteOutcome) => {
-    writes.shift()?.end(outcome);
+  const end = async (outcome: WriteOutcome["outcome"]) => {
+    writes.shift()?.end(outcome === "written" ? { outcome } : { outcome, reason: "a test" });
     await turn();
   };
   return { queue: made, counts, writes, state, end };

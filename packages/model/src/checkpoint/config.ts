@@ -1,4 +1,9 @@
-import { ModelError } from "../errors.ts";
+import { invalid, neutral, number, numbers, object } from "./fields.ts";
+import type { Json } from "./files.ts";
+import { type GenerationConfig, parseGeneration } from "./generation-config.ts";
+import { type PreprocessConfig, parsePreprocess } from "./preprocess-config.ts";
+
+export type { EarlyStopping, GenerationConfig } from "./generation-config.ts";
 
 export type Layout = "original" | "native";
 
@@ -37,26 +42,6 @@ export interface TextConfig {
   readonly decoderStart: number;
 }
 
-export type EarlyStopping = boolean | "never";
-
-/** The checkpoint's own generation settings; requests override them. */
-export interface GenerationConfig {
-  readonly numBeams: number;
-  readonly earlyStopping: EarlyStopping;
-  readonly lengthPenalty: number;
-  readonly noRepeatNgramSize: number;
-  readonly forcedBos: number | undefined;
-  readonly forcedEos: number | undefined;
-}
-
-export interface PreprocessConfig {
-  /** Side of the square input image, in pixels. */
-  readonly size: number;
-  readonly mean: readonly number[];
-  readonly std: readonly number[];
-  readonly rescale: number;
-}
-
 export interface ModelConfig {
   readonly vision: VisionConfig;
   readonly text: TextConfig;
@@ -68,17 +53,24 @@ export interface ModelConfig {
   readonly imageTokens: number;
 }
 
-type Json = Record<string, unknown>;
+/** The JSON files of a checkpoint that sizes and settings are read from. */
+export interface ConfigFiles {
+  readonly config: Json;
+  /** Absent where there is no generation_config.json. */
+  readonly generation?: Json | undefined;
+  /** The image processor's settings. */
+  readonly preprocessor: Json;
+}
 
 /**
- * Reads the sizes and settings of a checkpoint from its JSON files, in either layout. Sizes have no defaults but those that the
- * reference implementation itself fills in. Special ids come from text_config: the top-level ones are wrong in several checkpoints.
- * Throws checkpoint_config_invalid naming the key.
+ * Reads the sizes and settings of a checkpoint from its JSON files. Sizes have no defaults but those that the reference implementation
+ * itself fills in. Special ids come from text_config: the top-level ones are wrong in several checkpoints.
+ * Throws checkpoint_config_invalid or checkpoint_unsupported, naming the key.
  */
-export function parseConfig(config: Json, generation: Json, preprocessor: Json): ModelConfig {
+export function parseConfig(layout: Layout, { config, generation, preprocessor }: ConfigFiles): ModelConfig {
   const vision = parseVision(object(config, "vision_config"));
   const textJson = object(config, "text_config");
-  const text = parseText(textJson);
+  const text = parseText(textJson, layout === "native" ? (generation ?? {}) : {});
   const preprocess = parsePreprocess(preprocessor);
   const maps: number[] = [];
   let side = preprocess.size;
@@ -93,9 +85,11 @@ export function parseConfig(config: Json, generation: Json, preprocessor: Json):
   }
   const imageTokens = side * side + 1;
   if (imageTokens + 2 > text.positions) {
-    throw invalid(`${imageTokens} image tokens leave no room for a prompt in ${text.positions} positions`);
+    throw invalid(
+      `images of ${preprocess.size} px, by the image processor's settings or, without any, the model card's, become ${imageTokens} tokens and leave no room for a prompt in ${text.positions} positions`,
+    );
   }
-  return { vision, text, preprocess, generation: parseGeneration(textJson, generation), maps, imageTokens };
+  return { vision, text, preprocess, generation: parseGeneration(layout, textJson, generation), maps, imageTokens };
 }
 
 function parseVision(json: Json): VisionConfig {
@@ -111,6 +105,9 @@ function parseVision(json: Json): VisionConfig {
     throw invalid("vision_config.patch_prenorm is missing or of a wrong length");
   const position = (json.image_pos_embed ?? {}) as Json;
   const temporal = (json.visual_temporal_embedding ?? {}) as Json;
+  neutral(json, "vision_config", { activation_function: ["gelu"], qkv_bias: [true], in_channels: [3] });
+  neutral(position, "image_pos_embed", { type: ["learned_abs_2d"] });
+  neutral(temporal, "visual_temporal_embedding", { type: ["COSINE"] });
   return {
     channels,
     depths: list("depths"),
@@ -127,11 +124,16 @@ function parseVision(json: Json): VisionConfig {
   };
 }
 
-function parseText(json: Json): TextConfig {
-  const activation = json.activation_function ?? "gelu";
-  if (activation !== "gelu") throw invalid(`text_config.activation_function ${String(activation)} is not supported`);
-  if (json.scale_embedding === true) throw invalid("text_config.scale_embedding is not supported");
-  const eos = json.eos_token_id ?? 2;
+/** `generation` holds ids that come before text_config's own. */
+function parseText(json: Json, generation: Json): TextConfig {
+  neutral(json, "text_config", {
+    activation_function: ["gelu"],
+    scale_embedding: [false],
+    normalize_before: [false],
+    add_final_layer_norm: [false],
+    static_position_embeddings: [false],
+  });
+  const eos = generation.eos_token_id ?? json.eos_token_id ?? 2;
   return {
     hidden: number(json, ["d_model"]),
     vocabulary: number(json, ["vocab_size"]),
@@ -145,68 +147,10 @@ function parseText(json: Json): TextConfig {
     bos: number(json, ["bos_token_id"], 0),
     pad: number(json, ["pad_token_id"], 1),
     eos: (Array.isArray(eos) ? eos : [eos]) as number[],
-    decoderStart: number(json, ["decoder_start_token_id"], 2),
+    decoderStart: number(generation, ["decoder_start_token_id"], number(json, ["decoder_start_token_id"], 2)),
   };
-}
-
-/** text_config's settings come before generation_config's, as in the reference (the language model generates, not the wrapper). */
-function parseGeneration(text: Json, generation: Json): GenerationConfig {
-  const pick = <T>(key: string, fallback: T): T => (text[key] ?? generation[key] ?? fallback) as T;
-  return {
-    numBeams: pick("num_beams", 3),
-    earlyStopping: pick<EarlyStopping>("early_stopping", true),
-    lengthPenalty: pick("length_penalty", 1),
-    noRepeatNgramSize: pick("no_repeat_ngram_size", 3),
-    forcedBos: pick<number | undefined>("forced_bos_token_id", 0),
-    forcedEos: pick<number | undefined>("forced_eos_token_id", 2),
-  };
-}
-
-function parsePreprocess(json: Json): PreprocessConfig {
-  const size = json.size as Json | number | undefined;
-  const height = typeof size === "number" ? size : size?.height;
-  const width = typeof size === "number" ? size : size?.width;
-  if (typeof height !== "number" || height !== width)
-    throw invalid("preprocessor_config.json: size must give one square side");
-  if (json.do_center_crop === true) throw invalid("preprocessor_config.json: do_center_crop is not supported");
-  if (json.resample !== undefined && json.resample !== 3)
-    throw invalid("preprocessor_config.json: resample must be 3 (bicubic)");
-  return {
-    size: height,
-    mean: numbers(json, ["image_mean"], 3),
-    std: numbers(json, ["image_std"], 3),
-    rescale: number(json, ["rescale_factor"], 1 / 255),
-  };
-}
-
-function object(json: Json, key: string): Json {
-  const value = json[key];
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw invalid(`${key} is missing`);
-  return value as Json;
-}
-
-function number(json: Json, keys: readonly string[], fallback?: number): number {
-  for (const key of keys) if (typeof json[key] === "number") return json[key];
-  if (fallback !== undefined) return fallback;
-  throw invalid(`${keys.join(" or ")} is missing`);
-}
-
-function numbers(json: Json, keys: readonly string[], length?: number): number[] {
-  for (const key of keys) {
-    const value = json[key];
-    if (!Array.isArray(value)) continue;
-    if (!value.every((n) => typeof n === "number") || (length !== undefined && value.length !== length)) {
-      throw invalid(`${key} must be ${length ?? "a list of"} numbers`);
-    }
-    return value;
-  }
-  throw invalid(`${keys.join(" or ")} is missing`);
 }
 
 function at(list: readonly number[], i: number): number {
   return list[i] as number;
-}
-
-function invalid(what: string): ModelError {
-  return new ModelError("checkpoint_config_invalid", `The checkpoint's configuration cannot be used: ${what}.`);
 }

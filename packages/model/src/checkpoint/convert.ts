@@ -1,15 +1,41 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { basename } from "node:path";
 import { ModelError } from "../errors.ts";
-import { bytesPerElement, type StoredTensor } from "./safetensors.ts";
+import { bytesPerElement, isPlain, type LowRank, type StoredTensor, spanBytes } from "./stored-tensor.ts";
 
 // Tensors are converted piece by piece: a 210 MB embedding table never stands in memory twice.
 const pieceElements = 4 * 1024 * 1024;
 
-/** Reads a stored tensor as float32 pieces in order; each piece is valid until the next is asked for. */
+/** Reads a tensor as float32 pieces, row-major, in order; each piece is valid until the next is asked for. */
 export function* readFloat32Pieces(tensor: StoredTensor): Generator<Float32Array<ArrayBuffer>> {
+  if (isPlain(tensor)) yield* storedPieces(tensor, tensor.length);
+  else yield readFloat32(tensor);
+}
+
+/** Reads a whole tensor as float32, row-major, with what adapters add to it. */
+export function readFloat32(tensor: StoredTensor): Float32Array<ArrayBuffer> {
+  const values = tensor.strides ? gathered(tensor, tensor.strides) : joined(tensor, tensor.length);
+  for (const part of tensor.added ?? []) addProduct(values, part);
+  return values;
+}
+
+/** Whether two tensors hold the same numbers. The first difference ends the reading. */
+export function sameNumbers(a: StoredTensor, b: StoredTensor): boolean {
+  if (a.shape.join() !== b.shape.join()) return false;
+  const [left, right] = [readFloat32Pieces(a), readFloat32Pieces(b)];
+  for (const piece of left) {
+    const other = right.next().value;
+    if (!other || Buffer.compare(asBytes(piece), asBytes(other)) !== 0) return false;
+  }
+  return true;
+}
+
+const asBytes = (piece: Float32Array<ArrayBuffer>) => new Uint8Array(piece.buffer, piece.byteOffset, piece.byteLength);
+
+/** The numbers of `length` bytes from a tensor's offset on. */
+function* storedPieces(tensor: StoredTensor, length: number): Generator<Float32Array<ArrayBuffer>> {
   const width = bytesPerElement[tensor.dtype];
-  const total = tensor.length / width;
+  const total = length / width;
   const fd = openSync(tensor.file, "r");
   try {
     const raw = new Uint8Array(Math.min(total, pieceElements) * width);
@@ -29,15 +55,54 @@ export function* readFloat32Pieces(tensor: StoredTensor): Generator<Float32Array
   }
 }
 
-/** Reads a whole stored tensor as float32, row-major. */
-export function readFloat32(tensor: StoredTensor): Float32Array<ArrayBuffer> {
-  const out = new Float32Array(tensor.length / bytesPerElement[tensor.dtype]);
+function joined(tensor: StoredTensor, length: number): Float32Array<ArrayBuffer> {
+  const out = new Float32Array(length / bytesPerElement[tensor.dtype]);
   let at = 0;
-  for (const piece of readFloat32Pieces(tensor)) {
+  for (const piece of storedPieces(tensor, length)) {
     out.set(piece, at);
     at += piece.length;
   }
   return out;
+}
+
+/** A tensor that lies in another order, such as a transposed one, brought into rows. */
+function gathered(tensor: StoredTensor, strides: readonly number[]): Float32Array<ArrayBuffer> {
+  const out = new Float32Array(tensor.length / bytesPerElement[tensor.dtype]);
+  if (out.length === 0) return out;
+  const { shape } = tensor;
+  const from = joined(tensor, spanBytes(tensor));
+  const index = shape.map(() => 0);
+  let place = 0;
+  for (let i = 0; i < out.length; i++) {
+    out[i] = from[place] as number;
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      place += strides[axis] as number;
+      index[axis] = (index[axis] as number) + 1;
+      if (index[axis] !== shape[axis]) break;
+      place -= (shape[axis] as number) * (strides[axis] as number);
+      index[axis] = 0;
+    }
+  }
+  return out;
+}
+
+/** Adds scale * b @ a to a weight whose rows are b's. b: [rows, rank, …], a: [rank, …] */
+function addProduct(values: Float32Array, { a, b, scale }: LowRank): void {
+  const rows = b.shape[0] as number;
+  const rank = a.shape[0] as number;
+  const columns = values.length / rows;
+  const left = readFloat32(b);
+  const right = readFloat32(a);
+  const sum = new Float64Array(columns);
+  for (let row = 0; row < rows; row++) {
+    sum.fill(0);
+    for (let k = 0; k < rank; k++) {
+      const factor = left[row * rank + k] as number;
+      for (let c = 0; c < columns; c++) sum[c] = (sum[c] as number) + factor * (right[k * columns + c] as number);
+    }
+    for (let c = 0; c < columns; c++)
+      values[row * columns + c] = (values[row * columns + c] as number) + scale * (sum[c] as number);
+  }
 }
 
 function toFloat32(bytes: Uint8Array<ArrayBuffer>, dtype: StoredTensor["dtype"]): Float32Array<ArrayBuffer> {

@@ -7,6 +7,7 @@ export interface Expected {
 }
 
 export const embeddingName = "model.language_model.shared.weight";
+export const decoderEmbeddingName = "model.language_model.decoder.embed_tokens.weight";
 export const headName = "lm_head.weight";
 export const logitsBiasName = "final_logits_bias";
 export const projectionName = "model.multi_modal_projector.image_projection.weight";
@@ -15,7 +16,7 @@ export const projectionName = "model.multi_modal_projector.image_projection.weig
 export const embeddingAliases = [
   embeddingName,
   "model.language_model.encoder.embed_tokens.weight",
-  "model.language_model.decoder.embed_tokens.weight",
+  decoderEmbeddingName,
   headName,
 ];
 

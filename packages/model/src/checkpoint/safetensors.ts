@@ -1,24 +1,12 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { basename } from "node:path";
 import { ModelError } from "../errors.ts";
-
-export type StoredType = "F32" | "F16" | "BF16";
-
-/** Where one tensor's bytes lie: `length` bytes at `offset` of `file`, row-major, little-endian. */
-export interface StoredTensor {
-  readonly name: string;
-  readonly dtype: StoredType;
-  readonly shape: readonly number[];
-  readonly file: string;
-  readonly offset: number;
-  readonly length: number;
-}
+import { isLfsPointer, lfsPointer } from "./files.ts";
+import { bytesPerElement, type StoredTensor, type StoredType } from "./stored-tensor.ts";
 
 const MiB = 1024 * 1024;
 // The largest known header (Florence-2-large, 918 tensors) is about 120 kB.
 const headerBytesMax = 32 * MiB;
-
-export const bytesPerElement: Record<StoredType, number> = { F32: 4, F16: 2, BF16: 2 };
 
 /** Whole-number types appear in some fine-tunes (buffers such as position ids); nothing in the graphs reads them. */
 const ignoredTypes = new Set(["I64", "I32", "I16", "I8", "U8", "BOOL"]);
@@ -40,6 +28,9 @@ export function readSafetensorsHeader(file: string): Map<string, StoredTensor> {
     const size = fstatSync(fd).size;
     const head = Buffer.alloc(8);
     if (size < 8 || readSync(fd, head, 0, 8, 0) !== 8) throw truncated(name, "it is shorter than its own header");
+    const start = Buffer.alloc(Math.min(size, 64));
+    readSync(fd, start, 0, start.length, 0);
+    if (isLfsPointer(start)) throw lfsPointer(name);
     const headerLength = Number(head.readBigUInt64LE());
     if (headerLength > headerBytesMax) {
       throw new ModelError(

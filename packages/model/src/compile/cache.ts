@@ -2,8 +2,8 @@ import { createHash, randomUUID } from "node:crypto";
 import { existsSync, statSync } from "node:fs";
 import { mkdir, readdir, rename, rm, utimes } from "node:fs/promises";
 import { hostname } from "node:os";
-import { basename, join, resolve } from "node:path";
-import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.ts";
+import { join, resolve } from "node:path";
+import { type Checkpoint, type OpenOptions, openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { ModelError } from "../errors.ts";
 import { buildInto } from "./compile.ts";
 import { buildVersion, checkFiles, type Manifest, manifestName, readManifest } from "./manifest.ts";
@@ -16,7 +16,7 @@ export interface BuiltModel {
   readonly manifest: Manifest;
 }
 
-export interface PrepareOptions {
+export interface PrepareOptions extends OpenOptions {
   readonly precision?: Precision;
   /** Where raw checkpoints are built into. */
   readonly cacheFolder: string;
@@ -36,11 +36,11 @@ const cacheBytesMaxDefault = 20 * GiB;
  */
 export async function prepareModel(folder: string, options: PrepareOptions): Promise<BuiltModel> {
   const root = resolve(folder);
-  if (existsSync(join(root, manifestName))) return readBuilt(root, options.precision);
+  if (existsSync(join(root, manifestName))) return readBuilt(root, options);
   const precision = options.precision ?? "fp32";
-  const checkpoint = openCheckpoint(root);
+  const checkpoint = openCheckpoint(folder, options);
   const { cacheFolder } = options;
-  const target = join(cacheFolder, `${checkpoint.name.replace("/", "--")}-${precision}-${fingerprint(checkpoint)}`);
+  const target = join(cacheFolder, `${checkpoint.name.replaceAll("/", "--")}-${precision}-${fingerprint(checkpoint)}`);
   const cached = await readCached(target);
   if (cached) return cached;
 
@@ -61,8 +61,13 @@ export async function prepareModel(folder: string, options: PrepareOptions): Pro
   }
 }
 
-async function readBuilt(folder: string, precision: Precision | undefined): Promise<BuiltModel> {
+async function readBuilt(folder: string, { precision, processor, adapters }: PrepareOptions): Promise<BuiltModel> {
   const manifest = readManifest(folder);
+  if (processor !== undefined || (adapters && adapters.length > 0))
+    throw new ModelError(
+      "option_invalid",
+      `${folder} is built already: a processor or an adapter goes with the checkpoint itself.`,
+    );
   if (precision !== undefined && precision !== manifest.precision) {
     throw new ModelError(
       "option_invalid",
@@ -91,10 +96,9 @@ async function readCached(target: string): Promise<BuiltModel | undefined> {
 /** Changes whenever a file of the checkpoint is replaced or edited, or the builder's output changes. */
 function fingerprint(checkpoint: Checkpoint): string {
   const hash = createHash("sha256").update(`${buildVersion}\n${checkpoint.folder}\n`);
-  const settings = ["config.json", "generation_config.json", "preprocessor_config.json", "tokenizer.json"];
-  for (const file of [...checkpoint.files, ...settings.map((name) => join(checkpoint.folder, name))]) {
+  for (const file of [...checkpoint.files, ...checkpoint.settings]) {
     const info = statSync(file, { throwIfNoEntry: false });
-    hash.update(`${basename(file)} ${info?.size} ${info?.mtimeMs} ${info?.ino}\n`);
+    hash.update(`${file} ${info?.size} ${info?.mtimeMs} ${info?.ino}\n`);
   }
   return hash.digest("hex").slice(0, 16);
 }

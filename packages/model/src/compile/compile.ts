@@ -1,20 +1,20 @@
 import { existsSync } from "node:fs";
 import { copyFile, mkdir, readdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { checkTokenizer } from "../checkpoint/check-tokenizer.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { tokenizerFiles } from "../checkpoint/files.ts";
+import { storedParts } from "../checkpoint/stored-tensor.ts";
 import { ModelError } from "../errors.ts";
 import { buildDecodeGraph } from "../graphs/decode.ts";
 import { buildPromptGraph } from "../graphs/prompt.ts";
 import { buildVisionGraph } from "../graphs/vision.ts";
-import { digestFiles } from "./digest.ts";
+import { digestFiles, digestWeights } from "./digest.ts";
 import { buildVersion, type Manifest, manifestName } from "./manifest.ts";
 import type { Precision } from "./precision.ts";
 import { type BuildOptions, placeWeights } from "./weights-file.ts";
 
 export const graphFiles = { vision: "vision.onnx", prompt: "prompt.onnx", decode: "decode.onnx" } as const;
-
-// What a built folder needs beside graphs and weights to stand alone.
-const tokenizerFiles = ["tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "added_tokens.json"];
 
 /**
  * Writes the graphs, weights, tokenizer and manifest of a checkpoint into a new or empty folder. The manifest comes last: a folder
@@ -41,6 +41,18 @@ export async function buildInto(
   }
 }
 
+/**
+ * Looks at what opening a checkpoint does not: its tokenizer and every number of its weights. Returns the digest of the files that hold
+ * them, and all there is to say about the checkpoint. Throws what checkTokenizer and digestWeights throw.
+ */
+export async function checkCheckpoint(checkpoint: Checkpoint): Promise<{ digest: string; notes: readonly string[] }> {
+  const notes = [...checkpoint.notes, ...(await checkTokenizer(checkpoint))];
+  return {
+    notes,
+    digest: await digestWeights(checkpoint.files, [...checkpoint.tensors.values()].flatMap(storedParts)),
+  };
+}
+
 async function build(
   folder: string,
   checkpoint: Checkpoint,
@@ -48,13 +60,13 @@ async function build(
   options: BuildOptions,
 ): Promise<Manifest> {
   const { config } = checkpoint;
-  const digest = await digestFiles(checkpoint.files);
+  const { digest, notes } = await checkCheckpoint(checkpoint); // what cannot be used is refused before the work, not after it
   const { source, files: weightFiles } = await placeWeights(checkpoint, folder, precision, options);
   await writeFile(join(folder, graphFiles.vision), buildVisionGraph(config, source));
   await writeFile(join(folder, graphFiles.prompt), buildPromptGraph(config, source));
   await writeFile(join(folder, graphFiles.decode), buildDecodeGraph(config, source));
-  const copied = tokenizerFiles.filter((file) => existsSync(join(checkpoint.folder, file)));
-  for (const file of copied) await copyFile(join(checkpoint.folder, file), join(folder, file));
+  const copied = tokenizerFiles.filter((file) => existsSync(join(checkpoint.processorFolder, file)));
+  for (const file of copied) await copyFile(join(checkpoint.processorFolder, file), join(folder, file));
 
   const files: Record<string, Manifest["files"][string]> = {};
   for (const name of [...Object.values(graphFiles), ...weightFiles, ...copied]) {
@@ -62,7 +74,19 @@ async function build(
     files[name] = { bytes: (await stat(file)).size, sha256: await digestFiles([file]) };
   }
   const kept = options.keep && { kept: options.keep.source };
-  const manifest: Manifest = { buildVersion, name: checkpoint.name, digest, precision, ...kept, config, files };
+  const said = notes.length > 0 ? { notes } : undefined;
+  const tasks = checkpoint.tasks.length > 0 ? { tasks: checkpoint.tasks } : undefined;
+  const manifest: Manifest = {
+    buildVersion,
+    name: checkpoint.name,
+    digest,
+    precision,
+    ...kept,
+    ...said,
+    ...tasks,
+    config,
+    files,
+  };
   await writeManifest(folder, manifest);
   return manifest;
 }

@@ -26,9 +26,12 @@ export async function loadModel(settings: ModelSettings, { progress, warn }: Loa
   const model = await prepareModel(folder, {
     cacheFolder: cacheFolder(settings),
     cacheBytesMax: settings.cacheBytesMax,
+    processor: settings.processor,
+    adapters: settings.adapters?.split(",").filter(Boolean),
     ...(settings.precision && { precision: settings.precision }),
     ...(progress && { progress: progress(basename(folder)) }),
   });
+  for (const note of model.manifest.notes ?? []) warn(note);
   if (!settings.allowUnverified) checkVerified(model, warn);
   return model;
 }

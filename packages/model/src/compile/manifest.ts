@@ -3,11 +3,12 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { ModelConfig } from "../checkpoint/config.ts";
 import { ModelError } from "../errors.ts";
+import { type TaskRow, tasks } from "../tasks.ts";
 import { digestFiles } from "./digest.ts";
 import type { Precision } from "./precision.ts";
 
 /** Raised when built files change their meaning: graphs' inputs, weights' placement or this manifest. */
-export const buildVersion = 9;
+export const buildVersion = 10;
 export const manifestName = "florence.json";
 
 /** How far a variant's answers are from fp32's, measured on images. */
@@ -29,16 +30,25 @@ export interface Verification {
 export interface Manifest {
   readonly buildVersion: number;
   readonly name: string;
-  /** sha-256 over the checkpoint's weight files, hex. */
+  /** sha-256 over the checkpoint's weight files and its adapters' files, hex. */
   readonly digest: string;
   readonly precision: Precision;
   /** Pattern of the tensors that stayed float32, where some were to. */
   readonly kept?: string;
+  /** What the checkpoint's user may not expect, a sentence each; absent where there is nothing to say. */
+  readonly notes?: readonly string[];
+  /** The checkpoint's own tasks, beside Florence-2's; absent where there are none. */
+  readonly tasks?: readonly TaskRow[];
   readonly config: ModelConfig;
   /** Size in bytes and sha-256, hex, of every other file of the folder. */
   readonly files: Readonly<Record<string, { readonly bytes: number; readonly sha256: string }>>;
   /** Drift figures; absent until `florence verify` has measured them. fp32 has none. */
   readonly verification?: Verification;
+}
+
+/** Every task that a built model answers: Florence-2's and the checkpoint's own. */
+export function tasksOf(manifest: Pick<Manifest, "tasks">): readonly TaskRow[] {
+  return [...tasks, ...(manifest.tasks ?? [])];
 }
 
 /** Reads a built folder's manifest. Throws build_corrupt or build_outdated. */

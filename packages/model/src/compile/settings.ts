@@ -11,6 +11,14 @@ export const modelConfig = {
     help: "The checkpoint or built folder to serve; on the command line also its name on a hub. Unset: the drawn one that comes with the project.",
     default: undefined,
   }),
+  processor: text({
+    help: "Folder of the tokenizer and the image settings, for a checkpoint that comes without them.",
+    default: undefined,
+  }),
+  adapters: text({
+    help: "Folders of LoRA adapters to put on the checkpoint, in their order, comma-separated.",
+    default: undefined,
+  }),
   precision: oneOf(precisions, {
     help: "fp32, fp16, int8 or int4, for a raw checkpoint. Unset: fp32.",
     default: undefined,

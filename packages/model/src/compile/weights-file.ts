@@ -1,10 +1,10 @@
 import { constants, copyFileSync, linkSync, realpathSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
-import { join } from "node:path";
+import { extname, join } from "node:path";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { readFloat32, readFloat32Pieces } from "../checkpoint/convert.ts";
-import { embeddingName, headName } from "../checkpoint/names.ts";
-import type { StoredTensor } from "../checkpoint/safetensors.ts";
+import { decoderEmbeddingName, embeddingName, headName } from "../checkpoint/names.ts";
+import { isPlain, type StoredTensor } from "../checkpoint/stored-tensor.ts";
 import type { External } from "../graphs/graph.ts";
 import type { LinearWeight, PlainWeight, WeightSource } from "../graphs/layers.ts";
 import { type Form, headForm, linearForm, type Precision, tableForm } from "./precision.ts";
@@ -47,7 +47,7 @@ export async function placeWeights(
   for (const [name, tensor] of checkpoint.tensors) {
     const form = keep?.test(name) ? "float32" : formOf(name, precision);
     // Only fp32 reads most of a linked file; the others take a few small tensors of it and must stand alone.
-    if (precision === "fp32" && tensor.dtype === "F32")
+    if (precision === "fp32" && tensor.dtype === "F32" && isPlain(tensor) && tensor.offset % 4 === 0)
       plain.set(name, { dims: tensor.shape, type: "float32", where: link(tensor, folder, linked) });
     else work.push({ name, tensor, form });
   }
@@ -73,7 +73,7 @@ export async function placeWeights(
 }
 
 function formOf(name: string, precision: Precision): Form {
-  if (name === embeddingName) return tableForm(precision);
+  if (name === embeddingName || name === decoderEmbeddingName) return tableForm(precision);
   return name === headName ? headForm(precision) : (linearForm(name, precision) ?? "float32");
 }
 
@@ -171,17 +171,20 @@ function toFloat16(piece: Float32Array): ArrayBufferView<ArrayBuffer> {
 function link(tensor: StoredTensor, folder: string, linked: Map<string, string>): External {
   let file = linked.get(tensor.file);
   if (!file) {
-    file = `weights-${linked.size}.safetensors`;
+    file = `weights-${linked.size}${extname(tensor.file)}`;
     linkOrCopy(tensor.file, join(folder, file));
     linked.set(tensor.file, file);
   }
   return { file, offset: tensor.offset, length: tensor.length };
 }
 
-/** A hard link where both stand on one file system; the runtime refuses symbolic links. Else a copy (shared blocks where supported). */
+/**
+ * A hard link where both stand on one file system. The runtime refuses symbolic links, so what a link leads to is linked, as in the
+ * Hugging Face cache. Else a copy (shared blocks where supported).
+ */
 function linkOrCopy(from: string, to: string): void {
   try {
-    linkSync(realpathSync(from), to); // A link to a link would break with it.
+    linkSync(realpathSync(from), to);
   } catch {
     copyFileSync(from, to, constants.COPYFILE_FICLONE);
   }

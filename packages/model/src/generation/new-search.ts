@@ -3,6 +3,7 @@ import { BeamSearch } from "./beam.ts";
 import type { Grammar } from "./grammar.ts";
 import { GreedySearch } from "./greedy.ts";
 import type { GenerationOptions } from "./options.ts";
+import { rulesOf } from "./rules.ts";
 import type { Search } from "./search.ts";
 
 /**
@@ -22,6 +23,7 @@ export function newSearch(
     eos: config.text.eos,
     forcedBos,
     forcedEos,
+    rules: rulesOf(config.generation),
     vocabulary,
     grammar,
   };

@@ -25,6 +25,11 @@ export function newTokensMax(config: ModelConfig): number {
   return config.text.positions;
 }
 
+/** How long an answer may become where nobody says. */
+export function newTokensDefault(config: ModelConfig): number {
+  return Math.min(config.generation.maxNewTokens ?? defaultMaxNewTokens, newTokensMax(config));
+}
+
 // 2,000 characters of text are about 500 tokens. Large's table of 4,096 positions would allow more, at 0.4 GB of keys and values each.
 const promptTokensLongest = 1024;
 
@@ -37,7 +42,7 @@ export function promptTokensMax(config: ModelConfig): number {
 export function resolveOptions(asked: Partial<GenerationOptions>, config: ModelConfig): GenerationOptions {
   const longest = newTokensMax(config);
   const options: GenerationOptions = {
-    maxNewTokens: asked.maxNewTokens ?? Math.min(defaultMaxNewTokens, longest),
+    maxNewTokens: asked.maxNewTokens ?? newTokensDefault(config),
     numBeams: asked.numBeams ?? config.generation.numBeams,
     lengthPenalty: asked.lengthPenalty ?? config.generation.lengthPenalty,
     noRepeatNgramSize: asked.noRepeatNgramSize ?? config.generation.noRepeatNgramSize,

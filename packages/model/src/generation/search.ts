@@ -1,5 +1,6 @@
 import type { Grammar, GrammarState } from "./grammar.ts";
 import type { GenerationOptions } from "./options.ts";
+import { bannedTokens, type GenerationRules, penalised } from "./rules.ts";
 
 /** One partial answer. */
 export interface Hypothesis {
@@ -39,6 +40,8 @@ export interface SearchSettings {
   readonly eos: readonly number[];
   readonly forcedBos: number | undefined;
   readonly forcedEos: number | undefined;
+  /** What the checkpoint itself rules out or makes less likely. */
+  readonly rules: GenerationRules;
   /** Ids from here on are padding of the embedding table, which no tokenizer knows. */
   readonly vocabulary: number;
   /** Allows only what keeps the answer well formed. */
@@ -69,22 +72,9 @@ export interface Search {
   advance(rows: readonly RowOutput[]): Advance;
 }
 
-/** Tokens that would complete an n-gram that the hypothesis already holds. */
-export function bannedByNgram(ids: readonly number[], n: number): Set<number> | undefined {
-  if (n === 0 || ids.length + 1 < n) return undefined;
-  const banned = new Set<number>();
-  const tail = ids.length - (n - 1); // where the last n - 1 tokens begin
-  for (let i = 0; i + n - 1 < ids.length; i++) {
-    let same = true;
-    for (let j = 0; same && j < n - 1; j++) same = ids[i + j] === ids[tail + j];
-    if (same) banned.add(ids[i + n - 1] as number);
-  }
-  return banned;
-}
-
 /**
- * The best `count` tokens that may follow, best first: forced tokens first (they override all), then what the n-gram ban leaves.
- * Undefined when the row's candidates do not suffice to know them.
+ * The best `count` tokens that may follow, best first: forced tokens first (they override all), then what the n-gram ban and the
+ * checkpoint's rules leave. Undefined when the row's candidates do not suffice to know them.
  */
 export function nextCandidates(
   settings: SearchSettings,
@@ -92,7 +82,7 @@ export function nextCandidates(
   row: RowOutput,
   count: number,
 ): Candidate[] | undefined {
-  const { options, forcedBos, forcedEos } = settings;
+  const { options, forcedBos, forcedEos, rules } = settings;
   if (forcedEos !== undefined && h.ids.length === options.maxNewTokens)
     return [forced(forcedEos, row.forcedEosLogit - row.logSum)];
   if (forcedBos !== undefined && h.ids.length === 1) return [forced(forcedBos, row.forcedBosLogit - row.logSum)];
@@ -101,43 +91,77 @@ export function nextCandidates(
   const left = options.maxNewTokens - h.ids.length;
   const known = (token: number) => token < settings.vocabulary;
   const fits = (token: number) => known(token) && (!grammar || grammar.allows(h.state ?? grammar.start, token, left));
-  const banned = bannedByNgram(h.ids, options.noRepeatNgramSize);
-  const usable = (token: number) => !banned?.has(token) && fits(token);
-  const candidate = (token: number, logit: number) => ({
-    token,
-    logProb: logit - row.logSum,
-    gain: logit - row.logSum,
-  });
+  const banned = bannedTokens(rules, h.ids, options.noRepeatNgramSize, settings.eos);
+  const usable = (token: number) => !banned.has(token) && fits(token);
+  const score = scoreOf(settings, h, row.logSum);
+  const candidate = (token: number, logit: number): Candidate => {
+    const logProb = logit - row.logSum;
+    return { token, logProb, gain: score ? score(token, logit) : logProb };
+  };
   if (row.all) {
     const { all } = row;
-    let best = bestOfAll(all, count, usable);
+    let best = bestOfAll(all, count, usable, score);
     // Where the one token that the grammar leaves is banned as a repetition, being well formed comes first.
-    if (best.length === 0) best = bestOfAll(all, count, fits);
+    if (best.length === 0) best = bestOfAll(all, count, fits, score);
     return best.map((token) => candidate(token, all[token] as number));
   }
   const out: Candidate[] = [];
-  for (let i = 0; i < row.ids.length && out.length < count; i++) {
+  for (let i = 0; i < row.ids.length && (score !== undefined || out.length < count); i++) {
     const token = row.ids[i] as number;
     if (usable(token)) out.push(candidate(token, row.logits[i] as number));
   }
+  if (score) {
+    // A token outside the candidates scores at most what the last of them would without a penalty: better ones are certain.
+    if (rules.repetitionPenalty < 1) return undefined;
+    const last = row.ids.length - 1;
+    const least = options.numBeams === 1 ? (row.logits[last] as number) : (row.logits[last] as number) - row.logSum;
+    out.sort((a, b) => b.gain - a.gain || a.token - b.token);
+    if (out.length < count || (out[count - 1] as Candidate).gain <= least) return undefined;
+    out.length = count;
+  }
   return out.length < count ? undefined : out;
+}
+
+/**
+ * What candidates are ranked by where a repetition penalty holds: logits in greedy search, log-probabilities in beam search, as the
+ * reference applies it. Undefined where logits alone decide.
+ */
+function scoreOf(
+  { rules, options }: SearchSettings,
+  h: Hypothesis,
+  logSum: number,
+): ((token: number, logit: number) => number) | undefined {
+  if (rules.repetitionPenalty === 1) return undefined;
+  const seen = new Set(h.ids);
+  const shift = options.numBeams === 1 ? 0 : logSum;
+  return (token, logit) => (seen.has(token) ? penalised(logit - shift, rules.repetitionPenalty) : logit - shift);
 }
 
 function forced(token: number, logProb: number): Candidate {
   return { token, logProb, gain: 0 };
 }
 
-/** Indices of the `count` largest usable logits, largest first, lower index first among equals. */
-function bestOfAll(logits: Float32Array, count: number, usable: (token: number) => boolean): number[] {
+/** Indices of the `count` usable logits of the highest score, best first, lower index first among equals. */
+function bestOfAll(
+  logits: Float32Array,
+  count: number,
+  usable: (token: number) => boolean,
+  score: ((token: number, logit: number) => number) | undefined,
+): number[] {
   const best: number[] = [];
+  const scores: number[] = [];
   for (let token = 0; token < logits.length; token++) {
-    const logit = logits[token] as number;
-    if (best.length === count && logit <= (logits[best.at(-1) as number] as number)) continue;
+    const value = score ? score(token, logits[token] as number) : (logits[token] as number);
+    if (best.length === count && value <= (scores.at(-1) as number)) continue;
     if (!usable(token)) continue;
     let at = best.length;
-    while (at > 0 && (logits[best[at - 1] as number] as number) < logit) at--;
+    while (at > 0 && (scores[at - 1] as number) < value) at--;
     best.splice(at, 0, token);
-    if (best.length > count) best.pop();
+    scores.splice(at, 0, value);
+    if (best.length > count) {
+      best.pop();
+      scores.pop();
+    }
   }
   return best;
 }

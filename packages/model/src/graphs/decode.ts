@@ -1,5 +1,5 @@
 import type { ModelConfig } from "../checkpoint/config.ts";
-import { embeddingName, headName, logitsBiasName } from "../checkpoint/names.ts";
+import { decoderEmbeddingName, embeddingName, headName, logitsBiasName } from "../checkpoint/names.ts";
 import { Graph, type Value } from "./graph.ts";
 import { Layers, type WeightSource } from "./layers.ts";
 import { crossNames } from "./prompt.ts";
@@ -46,7 +46,7 @@ export function buildDecodeGraph(config: ModelConfig, weights: WeightSource): Ui
   const ungroup = graph.input("ungroup", "int32", ["R"]);
   const crossLengths = graph.cast(graph.input("cross_lengths", "int32", ["P"]), "int64");
 
-  const token = layers.lookUp(embeddingName, ids); // [R, d]
+  const token = layers.lookUp(weights.has(decoderEmbeddingName) ? decoderEmbeddingName : embeddingName, ids); // [R, d]
   const row = layers.add(positions, graph.int64s([2])); // BART's offset
   const place = layers.lookUp(`${decoder}.embed_positions.weight`, row);
   let h = layers.layerNorm(layers.add(token, place), `${decoder}.layernorm_embedding`); // [R, d]

@@ -1,5 +1,4 @@
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { readJson, readText } from "../checkpoint/files.ts";
 import { ModelError } from "../errors.ts";
 import { locationBins, locationToken } from "../text/locations.ts";
 
@@ -36,14 +35,10 @@ const florenceTokens: readonly string[] = [
  * added_tokens.json. Florence-2's own tokens are added where they are missing, with ids past the last known one.
  * Throws checkpoint_file_missing or checkpoint_config_invalid.
  */
-export async function readTokenizerFiles(
-  folder: string,
-): Promise<{ tokenizer: TokenizerJson; config: Record<string, unknown> }> {
-  const [tokenizer, config, added] = await Promise.all([
-    readTokenizerJson(folder),
-    readJson(folder, "tokenizer_config.json"),
-    readJson(folder, "added_tokens.json"),
-  ]);
+export function readTokenizerFiles(folder: string): { tokenizer: TokenizerJson; config: Record<string, unknown> } {
+  const tokenizer = readTokenizerJson(folder);
+  const config = readJson(folder, "tokenizer_config.json");
+  const added = readJson(folder, "added_tokens.json");
   const firstFree = nextId(tokenizer);
   const given = Object.entries(added ?? {}).flatMap(([content, id]) =>
     Number.isInteger(id) ? [addedToken(Number(id), content)] : [],
@@ -53,10 +48,11 @@ export async function readTokenizerFiles(
   return { tokenizer, config: config ?? {} };
 }
 
-async function readTokenizerJson(folder: string): Promise<TokenizerJson> {
-  const whole = await readJson(folder, "tokenizer.json");
+function readTokenizerJson(folder: string): TokenizerJson {
+  const whole = readJson(folder, "tokenizer.json");
   if (whole !== undefined) return checkTokenizerJson(whole);
-  const [vocab, merges] = await Promise.all([readJson(folder, "vocab.json"), readText(folder, "merges.txt")]);
+  const vocab = readJson(folder, "vocab.json");
+  const merges = readText(folder, "merges.txt");
   if (vocab === undefined || merges === undefined)
     throw new ModelError(
       "checkpoint_file_missing",
@@ -140,26 +136,4 @@ function checkVocabulary(vocab: unknown, file: string): Record<string, number> {
     typeof vocab === "object" && vocab !== null && Object.values(vocab).every((id) => Number.isInteger(id) && id >= 0);
   if (!valid) throw new ModelError("checkpoint_config_invalid", `${file} holds no vocabulary of whole-numbered ids.`);
   return vocab as Record<string, number>;
-}
-
-/** The JSON object in a file; undefined where there is no such file. */
-async function readJson(folder: string, file: string): Promise<Record<string, unknown> | undefined> {
-  const text = await readText(folder, file);
-  if (text === undefined) return undefined;
-  try {
-    const json: unknown = JSON.parse(text);
-    if (typeof json === "object" && json !== null) return json as Record<string, unknown>;
-  } catch (cause) {
-    throw new ModelError("checkpoint_config_invalid", `${file} is not valid JSON.`, { cause });
-  }
-  throw new ModelError("checkpoint_config_invalid", `${file} does not hold a JSON object.`);
-}
-
-async function readText(folder: string, file: string): Promise<string | undefined> {
-  try {
-    return await readFile(join(folder, file), "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw new ModelError("checkpoint_file_missing", `${file} of the checkpoint cannot be read.`, { cause: error });
-  }
 }

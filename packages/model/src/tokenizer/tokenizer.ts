@@ -3,6 +3,7 @@ import { ModelError } from "../errors.ts";
 import { locationBins, locationToken } from "../text/locations.ts";
 import { ByteStream, bytesToText, tokenBytes } from "./byte-level.ts";
 import { nextId, readTokenizerFiles } from "./files.ts";
+import { trimBeside, withReferenceSpaces } from "./spaces.ts";
 
 /** A decoded text and each token's place in it. */
 export interface Pieces {
@@ -20,10 +21,12 @@ export class Tokenizer {
   /** One past the last known id. */
   readonly size: number;
   readonly #bpe: BpeTokenizer;
+  readonly #trimmed: (text: string) => string;
   readonly #added: Set<number>;
 
-  private constructor(bpe: BpeTokenizer, size: number) {
+  private constructor(bpe: BpeTokenizer, size: number, trimmed: (text: string) => string) {
     this.#bpe = bpe;
+    this.#trimmed = trimmed;
     this.size = size;
     this.#added = new Set(bpe.get_added_tokens_decoder().keys());
     this.locationBase = bpe.token_to_id(locationToken(0)) ?? -1;
@@ -37,9 +40,10 @@ export class Tokenizer {
 
   /** Reads the tokenizer of a checkpoint folder. Throws checkpoint_file_missing or checkpoint_config_invalid. */
   static async load(folder: string): Promise<Tokenizer> {
-    const { tokenizer, config } = await readTokenizerFiles(folder);
+    const { tokenizer, config } = readTokenizerFiles(folder);
     try {
-      return new Tokenizer(new BpeTokenizer(tokenizer, config), nextId(tokenizer));
+      const bpe = new BpeTokenizer(withReferenceSpaces(tokenizer), config);
+      return new Tokenizer(bpe, nextId(tokenizer), trimBeside(tokenizer));
     } catch (cause) {
       if (cause instanceof ModelError) throw cause;
       throw new ModelError("checkpoint_config_invalid", "The checkpoint's tokenizer cannot be read.", { cause });
@@ -48,7 +52,7 @@ export class Tokenizer {
 
   /** The ids of a text between <s> and </s>. Tokens written out in the text become those tokens. */
   encode(text: string): number[] {
-    return this.#bpe.encode(text).ids;
+    return this.#bpe.encode(this.#trimmed(text)).ids;
   }
 
   /** The text of ids, special tokens included. Ids without a token add nothing. */

@@ -24,7 +24,7 @@ export type GenerateRequest = Message<"florence.v1.GenerateRequest"> & {
   embeddingKey: string;
 
   /**
-   * host:port of an encoder that holds the embedding; asked when the store has none.
+   * The holder that an encoder's answer named; asked when the store has none.
    *
    * @generated from field: string holder = 2;
    */

@@ -79,7 +79,8 @@ export type EncodeResponse = Message<"florence.v1.EncodeResponse"> & {
   cacheTier: CacheTier;
 
   /**
-   * Where the embedding can be fetched by key: host:port of this encoder.
+   * Where the embedding can be fetched by key: host:port of this encoder; where the cluster has a secret, "#" and a seal over key and
+   * address follow. Whoever passes it on need not read it.
    *
    * @generated from field: string holder = 6;
    */

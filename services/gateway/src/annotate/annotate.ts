@@ -1,6 +1,6 @@
 import type { Model } from "@florence/proto/model";
-import { Fault } from "@florence/service";
-import type { HeldBytesAccount } from "../http/body.ts";
+import { Fault, orAborted } from "@florence/service";
+import type { HeldBytesAccount } from "../http/held-bytes.ts";
 import type { Limits } from "../limits.ts";
 import type { LoadedModels } from "../peers/agreement.ts";
 import type { AnnotateEvent, ErrorJson, ImageJson, ResultJson, SummaryJson } from "./answer.ts";
@@ -38,7 +38,7 @@ export async function* annotate(request: AnnotateRequest, context: AnnotateConte
   const bytes = await imageBytes(request, context);
   const fetchMs = call.elapsedMs() - receiveMs;
   const encoded = await encode(request, bytes, context, encodeShare);
-  const { decoder: model } = await context.models.known(); // Before the work, so that it cannot fail after it.
+  const model = await modelOf(context); // Before the work, so that it cannot fail after it.
   const encodeAgain = bytes && (async () => (await encode(request, bytes, context, encodeShare)).image);
 
   const { image, times } = yield* generate(request, encoded.image, { ...context, encodeAgain });
@@ -73,7 +73,7 @@ export async function collect(request: AnnotateRequest, events: AsyncIterable<An
 export async function upload(request: UploadRequest, context: AnnotateContext): Promise<SummaryJson> {
   const receiveMs = context.call.elapsedMs();
   const encoded = await encode(request, await imageBytes(request, context), context, 1);
-  const { decoder: model } = await context.models.known();
+  const model = await modelOf(context);
   return summary(encoded, model, { receive: receiveMs, ...encoded.timingMs }, context);
 }
 
@@ -86,9 +86,14 @@ async function imageBytes({ image }: UploadRequest, { call, account, events, lim
     return image.bytes;
   }
   const beganAt = call.elapsedMs();
-  const bytes = await fetchUrl(image.url, limits.uploadBytesMax, account, call.signal);
+  const bytes = await orAborted(fetchUrl(image.url, limits.uploadBytesMax, account, call.signal), call.signal);
   events.imageFetched({ requestId, bytes: bytes.length, ms: call.elapsedMs() - beganAt });
   return bytes;
+}
+
+/** What the decoders have loaded. */
+async function modelOf({ models, call }: AnnotateContext): Promise<Model> {
+  return (await orAborted(models.known(), call.signal)).decoder;
 }
 
 async function encode(

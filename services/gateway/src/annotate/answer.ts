@@ -1,5 +1,11 @@
 import { toAnswer } from "@florence/model/answers";
-import { FinishReason, type Region, RegionShape, type TaskResult } from "@florence/proto/decoder";
+import {
+  FinishReason,
+  type GenerateResponse,
+  type Region,
+  RegionShape,
+  type TaskResult,
+} from "@florence/proto/decoder";
 import type { Problem } from "../http/problem.ts";
 import type { CacheReport } from "./encode.ts";
 import type { TaskRequest } from "./task-request.ts";
@@ -94,6 +100,20 @@ const shapes = new Map<RegionShape, "quad" | "polygon">([
   [RegionShape.QUAD, "quad"],
   [RegionShape.POLYGON, "polygon"],
 ]);
+
+/** Whether all of an event's numbers are some: JSON has no NaN, and null in its place would pass for a value that is not known. */
+export function isFiniteEvent(event: GenerateResponse["event"]): boolean {
+  if (event.case === "token") return Number.isFinite(event.value.logProb);
+  if (event.case === "region") return isFiniteRegion(event.value);
+  if (event.case !== "result") return true;
+  const { score, tokenLogProbs, regions, queueMs, promptMs, decodeMs } = event.value;
+  return [score, queueMs, promptMs, decodeMs, ...tokenLogProbs].every(Number.isFinite) && regions.every(isFiniteRegion);
+}
+
+/** Corners are whole numbers as they come. */
+function isFiniteRegion({ score = 0 }: Region): boolean {
+  return Number.isFinite(score);
+}
 
 /** A float32 with the digits it has; as a float64 it would show nine more that mean nothing. */
 export function float(value: number): number {

@@ -1,5 +1,5 @@
 import { CacheResult, CacheTier, type EncodeResponse } from "@florence/proto/encoder";
-import { sleep, toFault } from "@florence/service";
+import { Fault, orAborted, sleep, toFault } from "@florence/service";
 import type { GatewayEvents } from "../events.ts";
 import type { Call } from "../http/call.ts";
 import type { EncoderClient } from "../peers/clients.ts";
@@ -50,7 +50,8 @@ export async function encodeImage(
   for (;;) {
     try {
       const request = { image: bytes, ignoreOrientation: !autoOrient };
-      const outcome = toOutcome(await encoder.encode(request, call.upstreamOptions(share)));
+      const response = await orAborted(encoder.encode(request, call.upstreamOptions(share)), call.signal);
+      const outcome = toOutcome(response);
       const { result: cache, tier } = outcome.cache;
       events.encodeAnswered({ requestId, ms: call.elapsedMs() - beganAt, cache, tier });
       return outcome;
@@ -64,8 +65,24 @@ export async function encodeImage(
   }
 }
 
+// 50 megapixels in one row, with room.
+const sideMax = 2 ** 26;
+// What an image id holds.
+const keyCharactersMax = 512;
+// The latest moment that a date can name.
+const timeMsMax = 8.64e15;
+
+/** Throws `unavailable` for an answer that means nothing: another encoder may do better. */
 function toOutcome(response: EncodeResponse): EncodeOutcome {
-  const { key, holder, width, height } = response;
+  const { key, holder, width, height, preprocessMs, queueMs, encodeMs } = response;
+  const sides = [width, height].every((side) => side >= 1 && side <= sideMax);
+  const names = [key, holder].every((name) => name.length <= keyCharactersMax) && key !== "";
+  const expiry = response.expiresAtMs >= 0n && response.expiresAtMs <= timeMsMax;
+  if (!(sides && names && expiry && [preprocessMs, queueMs, encodeMs].every(Number.isFinite))) {
+    throw new Fault("unavailable", "An encoder's answer cannot be used.", {
+      internal: `The encoder sent ${width} x ${height}, a key of ${key.length} characters, times of ${preprocessMs}, ${queueMs} and ${encodeMs} ms, an end at ${response.expiresAtMs}.`,
+    });
+  }
   const result = cacheResults.get(response.cacheResult) ?? "miss";
   return {
     image: { key, holder, width, height, expiresAtMs: Number(response.expiresAtMs) },
@@ -74,7 +91,7 @@ function toOutcome(response: EncodeResponse): EncodeOutcome {
       tier: cacheTiers.get(response.cacheTier) ?? "none",
       encodings: result === "miss" ? 1 : 0,
     },
-    timingMs: { preprocess: response.preprocessMs, encode_queue: response.queueMs, encode: response.encodeMs },
+    timingMs: { preprocess: preprocessMs, encode_queue: queueMs, encode: encodeMs },
   };
 }
 

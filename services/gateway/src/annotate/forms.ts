@@ -1,6 +1,9 @@
 import { Fault } from "@florence/service";
-import { type ReadContext, readBody } from "../http/body.ts";
+import { bodyTooLarge, type ReadContext, readBody, readChunks } from "../http/body.ts";
+import { JsonReader, parseJson } from "../http/json-reader.ts";
+import { readParts } from "../http/multipart.ts";
 import { parseFields } from "../http/parse-fields.ts";
+import { ImageData } from "./image-data.ts";
 import { bytesSource, type ImageSource, imageMissing, imageSchema, toImageSource } from "./image-source.ts";
 
 /** A call with its image told apart from everything else, whichever form it came in. Fields are not yet checked. */
@@ -11,7 +14,7 @@ export interface CallForm {
 
 /**
  * Reads a call in any of its three forms: the image as the body and all else in the query, multipart, or JSON.
- * Throws `image_missing`, `image_too_large`, `image_type_unsupported`, `option_invalid`, `body_invalid` or `overloaded`.
+ * Throws `image_missing`, `image_too_large`, `image_type_unsupported`, `option_invalid`, `body_invalid`, `body_too_large` or `overloaded`.
  */
 export async function readForm(request: Request, context: ReadContext): Promise<CallForm> {
   const contentType = request.headers.get("content-type") ?? "";
@@ -35,55 +38,69 @@ async function readRaw(request: Request, query: URLSearchParams, context: ReadCo
   return { image: bytesSource(bytes, uploadBytesMax), fields };
 }
 
+// Line breaks and escaped slashes: what base64 may be longer than it need be.
+const base64Slack = 1.1;
+
 async function readJson(request: Request, context: ReadContext): Promise<CallForm> {
-  const { uploadBytesMax, bodyOverheadBytesMax } = context.limits;
-  const base64BytesMax = Math.ceil(uploadBytesMax / 3) * 4;
-  const bytes = await readBody(request, base64BytesMax + bodyOverheadBytesMax, context);
-  const body = parseJson(new TextDecoder().decode(bytes), "body");
+  const { limits, account } = context;
+  const { uploadBytesMax, bodyOverheadBytesMax } = limits;
+  const bytesMax = Math.ceil((uploadBytesMax / 3) * 4 * base64Slack) + bodyOverheadBytesMax;
+  const data = new ImageData(uploadBytesMax, account);
+  const overheadTooLarge = () =>
+    new Fault("body_too_large", `At most ${bodyOverheadBytesMax} bytes are accepted beside image.data.`);
+  const reader = new JsonReader(bodyOverheadBytesMax, overheadTooLarge, { path: ["image", "data"], sink: data });
+  for await (const chunk of readChunks(request, bytesMax, bodyTooLarge, context)) account.take(reader.write(chunk));
+  const body = reader.end("body");
   if (typeof body !== "object" || body === null || Array.isArray(body))
     throw new Fault("body_invalid", "body: expected an object.");
   const { image, ...fields } = body as Record<string, unknown>;
   if (image === undefined) throw imageMissing();
-  return { image: toImageSource(parseFields(imageSchema, image, ["image"]), uploadBytesMax), fields };
+  return { image: toImageSource(parseFields(imageSchema, image, ["image"]), data, uploadBytesMax), fields };
 }
 
 async function readMultipart(request: Request, contentType: string, context: ReadContext): Promise<CallForm> {
   const { uploadBytesMax, bodyOverheadBytesMax } = context.limits;
-  const bytes = await readBody(request, uploadBytesMax + bodyOverheadBytesMax, context);
-  const form = await new Response(bytes, { headers: { "content-type": contentType } }).formData().catch((cause) => {
-    throw new Fault("body_invalid", "body: this is not well-formed multipart/form-data.", { cause });
-  });
+  const chunks = readChunks(request, uploadBytesMax + bodyOverheadBytesMax, bodyTooLarge, context);
   let image: ImageSource | undefined;
-  const fields: Record<string, unknown> = {};
-  for (const [name, value] of form) {
+  let fieldBytes = 0;
+  const fields = named<unknown>();
+  for await (const { name, isFile, bytes } of readParts(accounted(chunks, context), contentType, uploadBytesMax)) {
+    const place = name.slice(0, 64);
     if (Object.hasOwn(fields, name) || (name === "image" && image !== undefined)) {
-      throw new Fault("body_invalid", `${name.slice(0, 64)}: given twice.`);
+      throw new Fault("body_invalid", `${place}: given twice.`);
     }
     if (name === "image") {
-      if (typeof value === "string") throw new Fault("body_invalid", "image: expected a file.");
-      image = bytesSource(new Uint8Array(await value.arrayBuffer()), uploadBytesMax);
-    } else {
-      // An unknown name is left to the schema, which refuses it.
-      fields[name] = typeof value === "string" ? parseJson(value, name) : value.name;
+      if (!isFile) throw new Fault("body_invalid", "image: expected a file.");
+      image = bytesSource(bytes, uploadBytesMax);
+      continue;
     }
+    if (isFile) throw new Fault("body_invalid", `${place}: the field with the file is called image.`);
+    fieldBytes += bytes.length;
+    if (fieldBytes > bodyOverheadBytesMax) {
+      throw new Fault("body_too_large", `At most ${bodyOverheadBytesMax} bytes are accepted beside the image.`);
+    }
+    fields[name] = parseJson(bytes, place); // An unknown name is left to the schema, which refuses it.
   }
   if (image === undefined) throw imageMissing();
   return { image, fields };
 }
 
-function parseJson(text: string, place: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    // Without the parser's error as its cause: that one quotes the body, and prompts do not belong into logs.
-    throw new Fault("body_invalid", `${place.slice(0, 64)}: this is not JSON.`);
+async function* accounted(chunks: AsyncIterable<Uint8Array>, { account }: ReadContext): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) {
+    account.take(chunk.length);
+    yield chunk;
   }
+}
+
+/** Values by names out of a request, of which `__proto__` is one like any other. */
+function named<T>(): Record<string, T> {
+  return Object.create(null) as Record<string, T>;
 }
 
 /** `task=NAME` or `task=NAME:INPUT`, any number of them; `stream`; every other name is an option. */
 function queryFields(query: URLSearchParams): Record<string, unknown> {
   const tasks: unknown[] = [];
-  const options: Record<string, unknown> = {};
+  const options = named<unknown>();
   let stream: unknown;
   for (const [name, value] of query) {
     if (name === "task") tasks.push(taskEntry(value));

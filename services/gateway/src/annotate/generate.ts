@@ -1,11 +1,11 @@
 import type { GenerateResponse, TaskResult } from "@florence/proto/decoder";
-import { Fault, type FaultCode, isFaultCode, sleep, toFault } from "@florence/service";
+import { Fault, isFaultCode, orAborted, sleep, toFault } from "@florence/service";
 import type { GatewayEvents } from "../events.ts";
 import type { Call } from "../http/call.ts";
 import { toProblem } from "../http/problem.ts";
 import type { DecoderClient } from "../peers/clients.ts";
 import type { Retries } from "../peers/retry.ts";
-import { type AnnotateEvent, float, regionJson, resultJson } from "./answer.ts";
+import { type AnnotateEvent, float, isFiniteEvent, regionJson, resultJson } from "./answer.ts";
 import type { ImageHandle } from "./image-id.ts";
 import type { AnnotateRequest } from "./request.ts";
 import { decoderInput, type TaskRequest } from "./task-request.ts";
@@ -72,7 +72,12 @@ export async function* generate(
     try {
       events.generateAsked({ requestId, tasks: pending.size });
       for await (const [index, event] of attempt(request, image, pending, context)) {
-        if (event.case === "started") {
+        if (!pending.has(index)) continue; // It has ended, whatever the decoder has to add.
+        if (!isFiniteEvent(event)) {
+          pending.delete(index);
+          ended++;
+          yield problemOf(index, new Fault("internal", "", { internal: `The decoder sent a ${event.case} with NaN.` }));
+        } else if (event.case === "started") {
           if (started.has(index)) continue; // a second try
           started.add(index);
           yield { event: "started", data: { index, task: nameOf(index), prompt_tokens: event.value.promptTokens } };
@@ -87,7 +92,8 @@ export async function* generate(
           yield { event: "object", data: { index, ...regionJson(event.value) } };
         } else if (event.case === "result") {
           const task = request.tasks[index];
-          if (task === undefined || !pending.delete(index)) continue;
+          if (task === undefined) continue;
+          pending.delete(index);
           ended++;
           times = slowest(times, event.value);
           const result = resultJson(task, event.value, request.details);
@@ -97,7 +103,8 @@ export async function* generate(
           const fault = problemFault(event.value.code, event.value.detail);
           if (fault.code === "embedding_evicted") {
             leftOver = fault; // Stays pending: it may be tried again.
-          } else if (pending.delete(index)) {
+          } else {
+            pending.delete(index);
             ended++;
             yield problemOf(index, fault);
           }
@@ -153,6 +160,9 @@ function prepare(tasks: readonly TaskRequest[], image: ImageHandle) {
   return { pending, refused };
 }
 
+// The longest answer's tokens, a region for each, and what frames them.
+const eventsPerTaskMax = 4096;
+
 /** One call to the decoder with the tasks that are pending now; each event with its task's place in the request. */
 async function* attempt(
   request: AnnotateRequest,
@@ -173,17 +183,35 @@ async function* attempt(
     },
     call.upstreamOptions(),
   );
-  for await (const { taskIndex, event } of responses) {
+  let left = eventsPerTaskMax * indexes.length;
+  for await (const { taskIndex, event } of untilAborted(responses, call.signal)) {
+    if (left-- <= 0) throw unusable("more events than its tasks can have");
     const index = indexes[taskIndex];
     if (index !== undefined) yield [index, event];
   }
 }
 
+/** What an iterable gives, until the signal fires: then its reason is thrown, whatever the iterable waits for. */
+async function* untilAborted<T>(items: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
+  const iterator = items[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const next = await orAborted(iterator.next(), signal);
+      if (next.done) return;
+      yield next.value;
+    }
+  } finally {
+    iterator.return?.()?.catch(() => {}); // Not awaited: it may wait for what was given up.
+  }
+}
+
+/** A decoder whose answer means nothing. Another may do better. */
+function unusable(what: string): Fault {
+  return new Fault("unavailable", "A decoder's answer cannot be used.", { internal: `The decoder sent ${what}.` });
+}
+
 function problemFault(code: string, detail: string): Fault {
-  const known: FaultCode = isFaultCode(code) ? code : "internal";
-  return new Fault(known, known === code ? detail : "Something went wrong inside the service.", {
-    internal: `${code}: ${detail}`,
-  });
+  return new Fault(isFaultCode(code) ? code : "internal", detail, { internal: `${code}: ${detail}` });
 }
 
 function slowest(times: DecodeTimes, { queueMs, promptMs, decodeMs }: TaskResult): DecodeTimes {

@@ -1,7 +1,8 @@
 import { Fault } from "@florence/service";
 import { z } from "zod";
-import { decodeBase64 } from "../http/base64.ts";
-import { type HeldBytesAccount, tooLarge } from "../http/body.ts";
+import { imageTooLarge } from "../http/body.ts";
+import type { HeldBytesAccount } from "../http/held-bytes.ts";
+import type { ImageData } from "./image-data.ts";
 
 /** Where a call's image comes from. */
 export type ImageSource =
@@ -28,38 +29,27 @@ export const imageSchema = z.strictObject({
   id: z.string().optional(),
 });
 
-/** Throws `image_missing`, `body_invalid` or `image_too_large`. */
-export function toImageSource(image: z.infer<typeof imageSchema>, uploadBytesMax: number): ImageSource {
+/** `data` has what `image.data` holds. Throws `image_missing`, `body_invalid` or `image_too_large`. */
+export function toImageSource(
+  image: z.infer<typeof imageSchema>,
+  data: ImageData,
+  uploadBytesMax: number,
+): ImageSource {
   const given = Object.values(image).filter((value) => value !== undefined).length;
   if (given === 0) throw imageMissing();
   if (given > 1) throw new Fault("body_invalid", "image: give one of data, url and id, not several.");
   if (image.url !== undefined) return { kind: "url", url: image.url };
   if (image.id !== undefined) return { kind: "id", id: image.id };
-  return bytesSource(decodeData(image.data ?? ""), uploadBytesMax);
+  return bytesSource(data.bytes, uploadBytesMax);
 }
 
 /** Throws `image_missing` for no bytes and `image_too_large` for too many. */
 export function bytesSource(bytes: Uint8Array<ArrayBuffer>, uploadBytesMax: number): ImageSource {
   if (bytes.length === 0) throw imageMissing();
-  if (bytes.length > uploadBytesMax) throw tooLarge(uploadBytesMax);
+  if (bytes.length > uploadBytesMax) throw imageTooLarge(uploadBytesMax);
   return { kind: "bytes", bytes };
 }
 
 export function imageMissing(): Fault {
   return new Fault("image_missing", "The call holds no image.");
-}
-
-/** Plain base64, or a data: URL with base64 in it. */
-function decodeData(data: string): Uint8Array<ArrayBuffer> {
-  let text = data;
-  if (data.startsWith("data:")) {
-    const comma = data.indexOf(",");
-    if (comma < 0 || !data.slice(0, comma).endsWith(";base64")) {
-      throw new Fault("body_invalid", "image.data: a data: URL must hold base64.");
-    }
-    text = data.slice(comma + 1);
-  }
-  const bytes = decodeBase64(text);
-  if (bytes === undefined) throw new Fault("body_invalid", "image.data: this is not base64.");
-  return bytes;
 }

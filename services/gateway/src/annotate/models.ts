@@ -1,3 +1,4 @@
+import { Fault } from "@florence/service";
 import type { ModelPair } from "../peers/agreement.ts";
 
 /** The answer of GET /v1/models. */
@@ -22,7 +23,11 @@ export function modelsJson({ encoder, decoder }: ModelPair) {
   };
 }
 
-/** null where the variant was never verified. */
+/** null where the variant was never verified. Throws `unavailable` for what is no JSON. */
 function parsed(json: string): unknown {
-  return json === "" ? null : JSON.parse(json);
+  try {
+    return json === "" ? null : JSON.parse(json);
+  } catch (cause) {
+    throw new Fault("unavailable", "A service describes its model in a way that cannot be read.", { cause });
+  }
 }

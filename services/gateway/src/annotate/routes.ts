@@ -1,4 +1,5 @@
 import { type TaskRow, tasks } from "@florence/model/tasks";
+import { within } from "@florence/service";
 import { admitted, type Entrance } from "../http/admitted.ts";
 import type { ReadContext } from "../http/body.ts";
 import { json } from "../http/json.ts";
@@ -10,6 +11,9 @@ import { toAnnotateRequest, toUploadRequest } from "./request.ts";
 import { bodySchema, callSchema, uploadSchema } from "./schema.ts";
 import { annotateStream } from "./stream.ts";
 
+// Longer than a round of asking all services.
+const getMs = 5_000;
+
 /** The routes of this system's own dialect. */
 export function annotateRoutes(parts: AnnotateParts, entrance: Entrance): readonly Route[] {
   const { models, limits } = parts;
@@ -20,10 +24,14 @@ export function annotateRoutes(parts: AnnotateParts, entrance: Entrance): readon
       description: "Ask one or several tasks about an image.",
       schema: bodySchema(callSchema(limits)),
       handle: (incoming) =>
-        admitted(entrance, incoming, readAnnotate, async (request, { call, account, scope }) => {
-          const events = annotate(request, { ...parts, call, account });
-          if (request.stream) return await annotateStream(events, call, scope, parts.events);
-          return json(await collect(request, events));
+        admitted(entrance, incoming, {
+          read: readAnnotate,
+          isLight: ({ image }) => image.kind === "id",
+          async handle(request, { call, account, scope }) {
+            const events = annotate(request, { ...parts, call, account });
+            if (request.stream) return await annotateStream(events, call, scope, parts.events);
+            return json(await collect(request, events));
+          },
         }),
     },
     {
@@ -32,9 +40,11 @@ export function annotateRoutes(parts: AnnotateParts, entrance: Entrance): readon
       description: "Send and encode an image now, ask about it later by its id.",
       schema: bodySchema(uploadSchema),
       handle: (incoming) =>
-        admitted(entrance, incoming, readUpload, async (request, { call, account }) =>
-          json(await upload(request, { ...parts, call, account }), 201),
-        ),
+        admitted(entrance, incoming, {
+          read: readUpload,
+          isLight: () => false,
+          handle: async (request, { call, account }) => json(await upload(request, { ...parts, call, account }), 201),
+        }),
     },
     {
       method: "GET",
@@ -46,7 +56,7 @@ export function annotateRoutes(parts: AnnotateParts, entrance: Entrance): readon
       method: "GET",
       path: "/v1/models",
       description: "The checkpoint that is loaded.",
-      handle: async () => json(modelsJson(await models.get())),
+      handle: async () => json(modelsJson(await within(models.get(), getMs))),
     },
   ];
 }

@@ -10,9 +10,16 @@ const regionSchema: z.ZodType<PixelRegion> = z.strictObject({
   y2: z.number(),
 });
 
+// Control characters but tab and line breaks, and halves of surrogate pairs: the tokenizer would see something else than was asked for.
+const unreadable = /[\p{Cc}--[\t\n\r]]|\p{Cs}/v;
+
+const textSchema = z
+  .string()
+  .refine((text) => !unreadable.test(text), "holds a control character or half of a surrogate pair");
+
 const taskSchema = z.strictObject({
   task: z.string(),
-  text: z.union([z.string(), z.array(z.string()).min(1)]).optional(),
+  text: z.union([textSchema, z.array(textSchema).min(1)]).optional(),
   region: regionSchema.optional(),
 });
 

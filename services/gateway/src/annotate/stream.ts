@@ -6,7 +6,7 @@ import { eventStream, type ServerSentEvent } from "../http/sse.ts";
 import type { AnnotateEvent } from "./answer.ts";
 
 // After the deadline, a reader has this long to take the last events before it is cut off.
-const graceMs = 2000;
+const graceMs = 1_000;
 
 /**
  * Answers with a call's events. Waits for the first one, so that a call that is refused has its status. What `scope`

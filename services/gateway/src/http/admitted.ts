@@ -1,31 +1,42 @@
-import { Admission } from "@florence/service";
+import { orAborted } from "@florence/service";
 import type { GatewayEvents } from "../events.ts";
 import type { Limits } from "../limits.ts";
-import { HeldBytes, type HeldBytesAccount, type ReadContext } from "./body.ts";
+import type { ReadContext } from "./body.ts";
 import { beginCall, type Call } from "./call.ts";
+import { endedBy } from "./call-end.ts";
+import { HeldBytes, type HeldBytesAccount } from "./held-bytes.ts";
+import { atCapacity, Places } from "./places.ts";
 import type { Incoming } from "./route.ts";
+import { Uploads } from "./uploads.ts";
 
-// An image of 1 MB at 4 Mbit/s. Longer than most bodies take, and short enough that who sends a byte at a time blocks nobody.
-const slowBodyMs = 2_000;
+// What ends by itself at its deadline has this long to do so, and to bring along the tasks that have their answers.
+const graceMs = 1_000;
+// A body of at most so many bytes may be one without an image, for which places are kept.
+const lightBytesMax = 64 * 1024;
 
 /** What the requests of all routes share on their way in: one for a gateway. */
 export interface Entrance {
   readonly limits: Limits;
   readonly events: GatewayEvents;
-  /** Places among the requests served. */
-  readonly places: Admission;
-  /** Places among the bodies being received. */
-  readonly senders: Admission;
+  readonly places: Places;
+  readonly uploads: Uploads;
   readonly heldBytes: HeldBytes;
 }
 
 export function createEntrance(limits: Limits, events: GatewayEvents): Entrance {
+  const { requestsMax, queueMax, uploadsMax, heldBytesMax, peerSharePercent, bodyBytesPerSecondMin } = limits;
+  const peerShare = (max: number) => Math.ceil((max * peerSharePercent) / 100);
+  const reserved = requestsMax - peerShare(requestsMax);
   return {
     limits,
     events,
-    places: new Admission({ running: limits.requestsMax, waiting: limits.queueMax }),
-    senders: new Admission({ running: limits.uploadsMax, waiting: 0 }),
-    heldBytes: new HeldBytes(limits.heldBytesMax),
+    places: new Places({ running: requestsMax, reserved, waiting: queueMax }),
+    uploads: new Uploads({
+      max: uploadsMax,
+      peerMax: peerShare(uploadsMax),
+      bytesPerSecondMin: bodyBytesPerSecondMin,
+    }),
+    heldBytes: new HeldBytes(heldBytesMax, peerShare(heldBytesMax)),
   };
 }
 
@@ -36,47 +47,46 @@ export interface Admitted {
   readonly scope: DisposableStack;
 }
 
-/**
- * Reads a request, then runs its handler with a place among the requests served; both have one deadline and one account of bytes, which
- * are taken back at the end. Throws `overloaded`, what `read` throws and what `handle` throws.
- */
-export async function admitted<R>(
-  entrance: Entrance,
-  { request, requestId }: Incoming,
-  read: (request: Request, context: ReadContext) => Promise<R>,
-  handle: (read: R, admitted: Admitted) => Promise<Response>,
-): Promise<Response> {
-  using scope = new DisposableStack();
-  const { limits, heldBytes } = entrance;
-  const call = scope.use(beginCall(requestId, request.signal, limits.deadlineMs));
-  const account = scope.use(heldBytes.open());
-  const content = await received(entrance, call, scope, (signal) => read(request, { limits, account, signal }));
-  return await handle(content, { call, account, scope });
+/** What a route does with its requests. */
+export interface Work<R> {
+  readonly read: (request: Request, context: ReadContext) => Promise<R>;
+  /** Whether what was read is a call without an image. */
+  readonly isLight: (content: R) => boolean;
+  readonly handle: (content: R, admitted: Admitted) => Promise<Response>;
 }
 
 /**
- * Takes a place for `scope`, then reads the body: what will not be served is not received. Who sends slowly gives the place back
- * meanwhile and takes one again at the end of the body.
+ * Reads a request, then runs its handler with a place among the requests served; both have one deadline and one account of bytes. All of
+ * that is taken back at the end, which comes at the deadline and a moment at the latest, whatever the reading and the handling wait for.
+ * Throws `overloaded`, `body_too_slow`, `deadline_exceeded`, and what `read` and `handle` throw.
  */
+export async function admitted<R>(entrance: Entrance, incoming: Incoming, work: Work<R>): Promise<Response> {
+  using scope = new DisposableStack();
+  const { limits, heldBytes, places, events } = entrance;
+  const { request, requestId, peer } = incoming;
+  const call = scope.use(beginCall(requestId, request.signal, limits.deadlineMs));
+  const account = scope.use(heldBytes.open(peer));
+  const answer = async () => {
+    const content = await received(entrance, incoming, call, account, work.read);
+    scope.use(await places.acquire({ peer, light: work.isLight(content) }, call.signal));
+    events.requestAdmitted({ requestId, waitMs: call.elapsedMs() });
+    return await work.handle(content, { call, account, scope });
+  };
+  return await endedBy(answer(), call.signal, graceMs);
+}
+
+/** Reads a body that has a chance of being served: what would be refused is not received. It holds no place meanwhile, only its bytes. */
 async function received<R>(
-  { places, senders, events }: Entrance,
+  { limits, places, uploads }: Entrance,
+  { request, peer }: Incoming,
   call: Call,
-  scope: DisposableStack,
-  read: (signal: AbortSignal) => Promise<R>,
+  account: HeldBytesAccount,
+  read: Work<R>["read"],
 ): Promise<R> {
-  using _sender = await senders.acquire(call.signal);
-  const place = scope.use(await places.acquire(call.signal));
-  events.requestAdmitted({ requestId: call.requestId, waitMs: call.elapsedMs() });
-  let slow = false;
-  const timer = setTimeout(() => {
-    slow = true;
-    place[Symbol.dispose]();
-  }, slowBodyMs);
-  try {
-    const content = await read(call.signal);
-    if (slow) scope.use(await places.acquire(call.signal));
-    return content;
-  } finally {
-    clearTimeout(timer);
-  }
+  const announced = request.headers.get("content-length");
+  const light = announced !== null && Number(announced) <= lightBytesMax;
+  if (!places.takes({ peer, light })) throw atCapacity();
+  using upload = uploads.open(peer);
+  const signal = AbortSignal.any([call.signal, upload.signal]);
+  return await orAborted(read(request, { limits, account, signal, received: upload.received }), signal);
 }

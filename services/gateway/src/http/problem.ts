@@ -12,8 +12,13 @@ export interface Problem {
   readonly instance: string;
 }
 
-export function toProblem({ code, detail }: Fault, requestId: string): Problem {
+/** What `internal` says, whoever made it: the log has the rest. */
+const internalDetail = "Something went wrong inside the service.";
+
+export function toProblem(fault: Fault, requestId: string): Problem {
+  const { code } = fault;
   const { http, title } = faultTable[code];
+  const detail = code === "internal" ? internalDetail : fault.detail;
   return { type: `urn:florence:problem:${code}`, title, status: http, detail, code, instance: requestId };
 }
 

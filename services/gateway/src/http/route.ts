@@ -3,6 +3,8 @@ export interface Incoming {
   readonly request: Request;
   /** In the answer's x-request-id, in problem documents and in all events. */
   readonly requestId: string;
+  /** Who it comes from, as far as sharing out goes: an address, or a network of them. */
+  readonly peer: string;
 }
 
 /** One method of one path. */

@@ -1,19 +1,23 @@
 import { Fault, faultTable, toFault } from "@florence/service";
 import { Hono } from "hono";
+import { secureHeaders } from "hono/secure-headers";
 import type { GatewayEvents } from "../events.ts";
+import { callerCheck } from "./caller.ts";
 import { json } from "./json.ts";
+import { probePaths } from "./probes.ts";
 import { faultResponse } from "./problem.ts";
 import { chooseRequestId } from "./request-id.ts";
 import type { Route } from "./route.ts";
 
 /** Answers requests, whatever server brings them. */
 export interface Router {
-  fetch(request: Request): Response | Promise<Response>;
+  /** `peer`: who it comes from, as far as sharing out goes. */
+  fetch(request: Request, peer?: string): Response | Promise<Response>;
 }
 
 /** Hangs the routes up, with request ids, events and problem documents around them, and a list of them at `/`. */
-export function createRouter(routes: readonly Route[], events: GatewayEvents): Router {
-  const app = new Hono<{ Variables: { requestId: string } }>();
+export function createRouter(routes: readonly Route[], events: GatewayEvents, hosts?: readonly string[]): Router {
+  const app = new Hono<{ Variables: { requestId: string }; Bindings: { peer: string } }>();
   app.use(async function withRequestId(c, next) {
     const begin = performance.now();
     const requestId = chooseRequestId(c.req.header("x-request-id"));
@@ -25,10 +29,20 @@ export function createRouter(routes: readonly Route[], events: GatewayEvents): R
     const ms = Math.round(performance.now() - begin);
     events.requestAnswered({ requestId, method, path, status: c.res.status, ms });
   });
+  // TLS is the work of whoever stands in front, and so is to insist on it.
+  app.use(secureHeaders({ strictTransportSecurity: false }));
+  if (hosts !== undefined) {
+    const check = callerCheck(hosts);
+    app.use(async function checkCaller(c, next) {
+      // Whoever runs a container asks it by its address.
+      if (!probePaths.has(c.req.path)) check(c.req.raw);
+      await next();
+    });
+  }
   const all = withList(routes);
   // Hono answers HEAD with GET's handler, without its body.
   for (const { method, path, handle } of all) {
-    app.on(method, path, (c) => handle({ request: c.req.raw, requestId: c.get("requestId") }));
+    app.on(method, path, (c) => handle({ request: c.req.raw, requestId: c.get("requestId"), peer: c.env.peer }));
   }
   for (const [path, methods] of methodsByPath(all)) {
     const allow = methods.join(", ");
@@ -49,11 +63,11 @@ export function createRouter(routes: readonly Route[], events: GatewayEvents): R
   app.onError((error, c) => {
     const fault = toFault(error);
     const requestId = c.get("requestId");
-    if (faultTable[fault.code].http >= 500) events.requestFailed({ requestId, fault });
+    if (faultTable[fault.code].http >= 500) events.requestFailed({ requestId, path: c.req.path, fault });
     else events.requestRefused({ requestId, fault });
     return faultResponse(fault, requestId);
   });
-  return app;
+  return { fetch: (request, peer = "") => app.fetch(request, { peer }) };
 }
 
 /** Says what a path takes. What pages of other origins may do (CORS) would be said here; today that is nothing. */

@@ -1,6 +1,7 @@
 import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { createClient, messageBytesMaxDefault } from "@florence/grpc";
+import { type AddressInfo, isIP } from "node:net";
+import { createClient, messageBytesMaxDefault, openCredentials } from "@florence/grpc";
+import { type ClusterConfig, noCluster } from "@florence/grpc/settings";
 import { createLogger } from "@florence/node";
 import { Decoder } from "@florence/proto/decoder";
 import { Encoder } from "@florence/proto/encoder";
@@ -13,7 +14,7 @@ import {
   type Tracing,
   untraced,
 } from "@florence/service";
-import { getRequestListener } from "@hono/node-server";
+import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import { createGateway } from "../app.ts";
 import type { GatewayConfig } from "../config.ts";
 import { gatewayEvents } from "../events.ts";
@@ -22,6 +23,8 @@ import { logEvents } from "../log-events.ts";
 import { balancedClients } from "../peers/clients.ts";
 import type { Resolve } from "../peers/names.ts";
 import { Peers } from "../peers/peers.ts";
+import { boundConnections } from "./connections.ts";
+import { createPeerOf } from "./peer-address.ts";
 import { resolveHost } from "./resolve.ts";
 import { tracedListener } from "./traced-listener.ts";
 import { createUrlFetch } from "./url-fetch.ts";
@@ -38,10 +41,14 @@ export interface RunningGateway extends AsyncDisposable {
 const MiB = 1024 * 1024;
 // Clients hold connections open between calls, and a load balancer holds many for all of its own.
 const connectionsMin = 4096;
+// A slow network's longest pause.
+const unreadMs = 10_000;
 
 export interface GatewayOptions {
   /** Resolves the services' names. Default: as the system does. */
   readonly resolve?: Resolve;
+  /** How it and the services know each other. Default: not at all. */
+  readonly cluster?: ClusterConfig;
   /** Hear what happens, as the log does. */
   readonly listeners?: readonly Listener<typeof gatewayEvents>[];
   /** Joins its calls to those of its callers. */
@@ -52,11 +59,12 @@ export interface GatewayOptions {
 export async function startGateway(
   config: GatewayConfig,
   log: Logger = createLogger({ name: "gateway", level: config.logLevel }),
-  { resolve = resolveHost, listeners = [], tracing = untraced }: GatewayOptions = {},
+  { resolve = resolveHost, cluster = noCluster, listeners = [], tracing = untraced }: GatewayOptions = {},
 ): Promise<RunningGateway> {
   const stopping = new AbortController();
   const events = createEvents(gatewayEvents, [logEvents(log), ...listeners]);
   const clientOptions = {
+    credentials: openCredentials(cluster),
     deadlineMsDefault: config.deadlineMs,
     tracing,
     // The request's envelope is far below a MiB.
@@ -87,7 +95,13 @@ export async function startGateway(
     idSecret: config.idSecret && new TextEncoder().encode(config.idSecret.reveal()),
     fetchUrl: createUrlFetch({ redirectsMax: config.urlRedirectsMax, timeoutMs: config.urlFetchMs }),
     stopping: stopping.signal,
+    hosts: hostsOf(config),
   });
+  const peerOf = createPeerOf(config.trustedProxies);
+  const answer: FetchCallback = (request, env) => {
+    const { socket } = (env as HttpBindings).incoming;
+    return app.fetch(request, peerOf(socket.remoteAddress, request.headers.get("x-forwarded-for") ?? undefined));
+  };
   const server = createServer(
     {
       // A body may take as long as its call; the headers are small.
@@ -100,7 +114,7 @@ export async function startGateway(
     },
     tracedListener(
       tracing,
-      getRequestListener(app.fetch, {
+      getRequestListener(answer, {
         // Other services may share this process; the global Request and Response stay what they are.
         overrideGlobalObjects: false,
         // What is thrown outside the application: a request without a usable host or target.
@@ -112,8 +126,11 @@ export async function startGateway(
       }),
     ),
   );
+  // Who takes nothing of an answer is cut off once a call cannot be the reason of the silence any more.
+  server.timeout = config.deadlineMs + unreadMs;
   // Idle connections cost some kilobytes each, so there may be many; past this one is refused, not kept.
-  server.maxConnections = Math.max(connectionsMin, 4 * (config.requestsMax + config.queueMax));
+  const connectionsMax = Math.max(connectionsMin, 4 * (config.requestsMax + config.queueMax));
+  boundConnections(server, connectionsMax, Math.ceil((connectionsMax * config.peerSharePercent) / 100));
   const port = await listen(server, config.port, config.host);
   const url = `http://${formatAddress(reachableHost(config.host), port)}`;
   log.info({ url, encoder: config.encoder, decoder: config.decoder }, "gateway listening");
@@ -121,6 +138,16 @@ export async function startGateway(
   resources.defer(() => stopping.abort());
   const running = resources.move();
   return { url, port, [Symbol.asyncDispose]: () => running.disposeAsync() };
+}
+
+type FetchCallback = Parameters<typeof getRequestListener>[0];
+
+/** The names that calls may be addressed to: what is configured, and on loopback what this machine is called there. */
+function hostsOf({ allowedHosts, host }: GatewayConfig): string[] | undefined {
+  const configured = allowedHosts?.split(",").map((name) => name.trim());
+  const loopback = host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+  if (!loopback) return configured;
+  return ["localhost", "127.0.0.1", "[::1]", host.includes(":") ? `[${host}]` : host, ...(configured ?? [])];
 }
 
 function listen(server: Server, port: number, host: string): Promise<number> {

@@ -1,18 +1,18 @@
 import type { LookupAddress } from "node:dns";
-import type { IncomingMessage } from "node:http";
-import { request as httpsRequest, type RequestOptions } from "node:https";
 import { BlockList, isIP, type LookupFunction } from "node:net";
 import { Fault, orAborted } from "@florence/service";
+import { Agent, type Dispatcher, request } from "undici";
 import type { UrlFetch } from "../annotate/image-source.ts";
-import { type HeldBytesAccount, tooLarge } from "../http/body.ts";
-import type { Resolve } from "../peers/names.ts";
-import { resolveHost } from "./resolve.ts";
+import { Blocks } from "../http/blocks.ts";
+import { imageTooLarge } from "../http/body.ts";
+import type { HeldBytesAccount } from "../http/held-bytes.ts";
+import { createResolvePublic, type ResolvePublic } from "./resolve-public.ts";
 
 export interface UrlFetchOptions {
   readonly redirectsMax: number;
   readonly timeoutMs: number;
-  /** Default: the system's. */
-  readonly resolve?: Resolve;
+  /** Default: DNS. */
+  readonly resolve?: ResolvePublic;
   /** Says whether an image may be fetched from an address. */
   readonly addressAllowed?: (address: string) => boolean;
   /** Certificates to trust beside the system's. */
@@ -25,32 +25,40 @@ export interface UrlFetchOptions {
  * Redirects are followed under the same rules.
  */
 export function createUrlFetch(options: UrlFetchOptions): UrlFetch {
-  const { redirectsMax, timeoutMs, resolve = resolveHost, addressAllowed = isPublicAddress, ca } = options;
+  const { redirectsMax, timeoutMs, resolve = createResolvePublic(), addressAllowed = isPublicAddress, ca } = options;
 
   return async function fetchImage(url, bytesMax, account, outerSignal) {
     const signal = AbortSignal.any([outerSignal, AbortSignal.timeout(timeoutMs)]);
     let target = parseUrl(url);
     for (let redirects = 0; ; redirects++) {
       const address = await checkedAddress(target, resolve, addressAllowed, signal);
-      const response = await get(target, address, signal, ca).catch((error: unknown) => {
-        throw unreachable(target, error);
-      });
-      const status = response.statusCode ?? 0;
-      if (status >= 300 && status < 400 && response.headers.location !== undefined) {
-        response.destroy();
+      await using agent = pinnedAgent(address, ca);
+      // undici promises to settle; a URL's server is the last one to try that with.
+      const response = await orAborted(request(target, { dispatcher: agent, signal, headers }), signal).catch(
+        (error) => {
+          throw unreachable(target, error);
+        },
+      );
+      response.body.on("error", () => {}); // Thrown where the body is read; where it is not, nobody needs to know.
+      const { statusCode } = response;
+      const { location } = response.headers;
+      if (statusCode >= 300 && statusCode < 400 && typeof location === "string") {
         if (redirects === redirectsMax)
           throw new Fault("url_unreachable", `image.url: more than ${redirectsMax} redirects.`);
-        target = parseUrl(response.headers.location, target);
+        target = parseUrl(location, target);
         continue;
       }
-      if (status !== 200) {
-        response.destroy();
-        throw new Fault("url_unreachable", `image.url: ${target.host} answered with status ${status}.`);
+      if (statusCode !== 200) {
+        throw new Fault("url_unreachable", `image.url: ${target.host} answered with status ${statusCode}.`);
       }
-      return await readResponse(response, target, bytesMax, account);
+      return await orAborted(readResponse(response, target, bytesMax, account), signal).catch((error) => {
+        throw error instanceof Fault ? error : unreachable(target, error);
+      });
     }
   };
 }
+
+const headers = { accept: "image/*", "accept-encoding": "identity", "user-agent": "florence-gateway" };
 
 function parseUrl(text: string, base?: URL): URL {
   const url = URL.parse(text, base?.href);
@@ -62,7 +70,7 @@ function parseUrl(text: string, base?: URL): URL {
 
 async function checkedAddress(
   url: URL,
-  resolve: Resolve,
+  resolve: ResolvePublic,
   addressAllowed: (address: string) => boolean,
   signal: AbortSignal,
 ): Promise<LookupAddress> {
@@ -70,7 +78,7 @@ async function checkedAddress(
   const addresses =
     isIP(host) !== 0
       ? [host]
-      : await orAborted(resolve(host), signal).catch((error: unknown) => {
+      : await orAborted(resolve(host, signal), signal).catch((error: unknown) => {
           throw unreachable(url, error);
         });
   const [first] = addresses;
@@ -81,46 +89,34 @@ async function checkedAddress(
   return { address: first, family: isIP(first) };
 }
 
-function get(url: URL, address: LookupAddress, signal: AbortSignal, ca: string | undefined): Promise<IncomingMessage> {
-  const pinned: LookupFunction = (_host, lookupOptions, callback) => {
+/** Connections for one request, to this address alone: one of a pool would have been checked for another. Disposing it ends them. */
+function pinnedAgent(address: LookupAddress, ca: string | undefined): Agent & AsyncDisposable {
+  const lookup: LookupFunction = (_host, lookupOptions, callback) => {
     if (lookupOptions.all) callback(null, [address]);
     else callback(null, address.address, address.family);
   };
-  const options: RequestOptions = {
-    signal,
-    lookup: pinned,
-    agent: false, // A pooled connection would have been checked for another request.
-    headers: { accept: "image/*", "accept-encoding": "identity", "user-agent": "florence-gateway" },
-    ...(ca !== undefined && { ca }),
-  };
-  return new Promise((resolve, reject) => {
-    httpsRequest(url, options, resolve).on("error", reject).end();
-  });
+  const agent = new Agent({ allowH2: false, connect: { lookup, ...(ca !== undefined && { ca }) } });
+  return Object.assign(agent, { [Symbol.asyncDispose]: async () => void agent.destroy().catch(() => {}) });
 }
 
 async function readResponse(
-  response: IncomingMessage,
+  { headers: { "content-length": announced }, body }: Dispatcher.ResponseData,
   url: URL,
   bytesMax: number,
   account: HeldBytesAccount,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  if (Number(response.headers["content-length"] ?? 0) > bytesMax) {
-    response.destroy();
-    throw tooLarge(bytesMax);
-  }
-  const chunks: Buffer[] = [];
-  let length = 0;
+  if (Number(announced ?? 0) > bytesMax) throw imageTooLarge(bytesMax);
+  const blocks = new Blocks();
   try {
-    for await (const chunk of response as AsyncIterable<Buffer>) {
-      length += chunk.length;
-      if (length > bytesMax) throw tooLarge(bytesMax); // Leaving the loop destroys the response.
+    for await (const chunk of body as AsyncIterable<Uint8Array>) {
+      if (blocks.length + chunk.length > bytesMax) throw imageTooLarge(bytesMax); // Leaving the loop destroys the response.
       account.take(chunk.length);
-      chunks.push(chunk);
+      blocks.append(chunk);
     }
   } catch (error) {
     throw error instanceof Fault ? error : unreachable(url, error);
   }
-  return new Uint8Array(Buffer.concat(chunks, length));
+  return blocks.concatenated();
 }
 
 function unreachable(url: URL, cause: unknown): Fault {

@@ -1,7 +1,7 @@
 import type { Decoder } from "@florence/proto/decoder";
 import type { Encoder } from "@florence/proto/encoder";
 import type { Model } from "@florence/proto/model";
-import { type Client, Fault, toFault } from "@florence/service";
+import { type Client, Fault, toFault, within } from "@florence/service";
 import type { GatewayEvents, ServiceName } from "../events.ts";
 import type { Peer, Peers } from "./peers.ts";
 
@@ -162,10 +162,22 @@ export class Agreement implements LoadedModels {
     const options = { deadlineMs: askMs };
     await Promise.all([
       ...encoders.map((peer) =>
-        noted("encoder", this.#encoders, peer, peer.client.getEncoderModel({}, options), round.encoders),
+        noted(
+          "encoder",
+          this.#encoders,
+          peer,
+          within(peer.client.getEncoderModel({}, options), silentMs),
+          round.encoders,
+        ),
       ),
       ...decoders.map((peer) =>
-        noted("decoder", this.#decoders, peer, peer.client.getDecoderModel({}, options), round.decoders),
+        noted(
+          "decoder",
+          this.#decoders,
+          peer,
+          within(peer.client.getDecoderModel({}, options), silentMs),
+          round.decoders,
+        ),
       ),
     ]);
     clearTimeout(first);

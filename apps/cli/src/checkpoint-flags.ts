@@ -1,0 +1,32 @@
+import type { OpenOptions } from "@florence/model";
+import type { Command } from "commander";
+
+/** The flags that say what belongs to a checkpoint beside its own folder. */
+export interface CheckpointFlags {
+  readonly processor?: string;
+  readonly adapter: readonly string[];
+}
+
+export function addCheckpointFlags(command: Command): Command {
+  const collect = (value: string, before: string[]) => [...before, value];
+  return command
+    .option("--processor <folder>", "tokenizer and image settings, where the checkpoint has none (FLORENCE_PROCESSOR)")
+    .option(
+      "--adapter <folder>",
+      "LoRA adapter in PEFT's format to put on the checkpoint; may be given several times (FLORENCE_ADAPTERS)",
+      collect,
+      [],
+    );
+}
+
+export function openOptions({ processor, adapter }: CheckpointFlags): OpenOptions {
+  return { processor, adapters: adapter };
+}
+
+/** The flags as the variables that they stand for. */
+export function checkpointVariables({ processor, adapter }: CheckpointFlags): Record<string, string> {
+  return {
+    ...(processor !== undefined && { FLORENCE_PROCESSOR: processor }),
+    ...(adapter.length > 0 && { FLORENCE_ADAPTERS: adapter.join(",") }),
+  };
+}
