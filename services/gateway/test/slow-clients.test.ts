@@ -56,8 +56,7 @@ test("330 senders of one byte hold up nobody, whatever they send it for, and are
     const answers = slow.map((socket) => once(socket, "data"));
     for (const socket of slow) socket.write(`${headOf(type)}x`);
     for (let i = 0; i < 6; i++) expect((await stack.json(call)).status).toBe(200);
-    for (const [answer] of (await Promise.all(answers)) as [string][])
-      expect(answer).toMatch(/^HTTP\/1.1 408 /);
+    for (const [answer] of (await Promise.all(answers)) as [string][]) expect(answer).toMatch(/^HTTP\/1.1 408 /);
   }
 }, 30_000);
 
