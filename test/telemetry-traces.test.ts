@@ -94,8 +94,8 @@ describe.runIf(haveNats)("two gateways, two encoders, two decoders and NATS, exp
     report(`the stages sum to ${((100 * sum) / lasted(root)).toFixed(1)} % of the request`);
     const ordered = stages.toSorted((a, b) => a.startMs - b.startMs);
     expect(ordered.map(({ name }) => name)).toEqual([
-      "florence.admission",
       "florence.request.read",
+      "florence.admission",
       "florence.v1.Encoder/Encode",
       "florence.v1.Decoder/Generate",
     ]);

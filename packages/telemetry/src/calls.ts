@@ -46,7 +46,9 @@ export function createTracing(tracer: Tracer | undefined): Tracing {
     serve(incoming: IncomingCall): ServedCall {
       const parent = tracer && contextOf(incoming.header);
       const options = { kind: SpanKind.SERVER, attributes: attributesOf(incoming) };
-      const call = new Call(tracer?.startSpan(spanName(incoming), options, parent));
+      const call = new Call(
+        tracer && ((startTime) => tracer.startSpan(spanName(incoming), { ...options, startTime }, parent)),
+      );
       const context = call.span?.spanContext();
       return {
         headers: incoming.protocol === "http" && context ? { "x-trace-id": context.traceId } : {},
@@ -63,6 +65,7 @@ export function createTracing(tracer: Tracer | undefined): Tracing {
         spanName(outgoing),
         {
           kind: SpanKind.CLIENT,
+          startTime: call.unixMs(performance.now()),
           attributes: {
             ...rpcAttributes(outgoing.name),
             [names.serverAddress.name]: host,
@@ -76,7 +79,7 @@ export function createTracing(tracer: Tracer | undefined): Tracing {
         end: (fault) => {
           if (!span.isRecording()) return; // It has ended, or is not kept.
           if (fault) markFailed(span, fault);
-          span.end();
+          span.end(call.unixMs(performance.now()));
         },
       };
     },

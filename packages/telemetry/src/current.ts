@@ -10,11 +10,20 @@ export class Call {
   readonly span: Span | undefined;
   /** performance.now() at its begin. */
   readonly beganMs = performance.now();
+  // The system's clock is asked once a call, so that its spans in this process fit each other to the microsecond, and those of a process
+  // that has run for weeks fit those of others.
+  readonly #beganUnixMs = Date.now();
   readonly #ends: (() => void)[] = [];
   #ended = false;
 
-  constructor(span: Span | undefined) {
-    this.span = span;
+  /** `begin` starts its span at a time in Unix milliseconds. */
+  constructor(begin?: (startTime: number) => Span) {
+    this.span = begin?.(this.#beganUnixMs);
+  }
+
+  /** A moment by performance.now() as Unix milliseconds. */
+  unixMs(atMs: number): number {
+    return this.#beganUnixMs + atMs - this.beganMs;
   }
 
   get ended(): boolean {
@@ -35,7 +44,7 @@ export class Call {
     if (this.#ended) return;
     this.#ended = true;
     for (const listener of this.#ends) listener();
-    this.span?.end();
+    this.span?.end(this.unixMs(performance.now()));
   }
 }
 

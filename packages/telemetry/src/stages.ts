@@ -44,16 +44,11 @@ export class Stages {
     const links = (stage.links ?? []).flatMap((context): Link[] => (context ? [{ context }] : [])).slice(0, keptMax);
     const span = this.#tracer.startSpan(
       name,
-      { kind, attributes, links, startTime: unixMs(endMs - ms) },
+      { kind, attributes, links, startTime: call.unixMs(endMs - ms) },
       trace.setSpan(ROOT_CONTEXT, call.span),
     );
-    for (const { name: event, atMs } of (stage.events ?? []).slice(0, keptMax)) span.addEvent(event, unixMs(atMs));
-    span.end(unixMs(endMs));
+    for (const { name: event, atMs } of (stage.events ?? []).slice(0, keptMax)) span.addEvent(event, call.unixMs(atMs));
+    span.end(call.unixMs(endMs));
     return span.spanContext();
   }
-}
-
-/** A moment by performance.now() as Unix milliseconds. */
-function unixMs(atMs: number): number {
-  return performance.timeOrigin + atMs;
 }

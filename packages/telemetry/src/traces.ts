@@ -26,16 +26,6 @@ function setAttributes(attributes: Attributes): void {
 }
 
 function gatewayTraces(stages: Stages) {
-  // Until when a call's time is told of, by performance.now(); its body is read from then on.
-  const toldUntil = new WeakMap<Call, number>();
-  const readUntil = (atMs: number, bytes?: number) => {
-    const call = currentCall();
-    const sinceMs = call && toldUntil.get(call);
-    if (!call || sinceMs === undefined) return;
-    toldUntil.delete(call);
-    const attributes = bytes === undefined ? {} : { [names.imageBytes.name]: bytes };
-    stages.add(spans.read, { ms: atMs - sinceMs, agoMs: performance.now() - atMs, attributes });
-  };
   const failed = ({ fault }: { fault: Fault }) => {
     const span = currentCall()?.span;
     if (span && faultTable[fault.code].http >= 500) markFailed(span, fault);
@@ -50,24 +40,20 @@ function gatewayTraces(stages: Stages) {
       span?.updateName(`${method} ${route}`);
       span?.setAttribute(names.httpRoute.name, route);
     },
-    requestAdmitted({ waitMs }: { waitMs: number }) {
-      const call = currentCall();
+    requestAdmitted({ readMs, waitMs }: { readMs: number; waitMs: number }) {
+      stages.add(spans.read, { ms: readMs, agoMs: waitMs });
       stages.add(spans.admission, { ms: waitMs });
-      if (call) toldUntil.set(call, performance.now());
     },
     requestAnswered: ({ status }: { status: number }) => setAttributes({ [names.httpStatus.name]: status }),
     requestRefused: failed,
     requestFailed: failed,
     streamFailed: failed,
-    imageReceived: ({ bytes }: { bytes: number }) => readUntil(performance.now(), bytes),
+    imageReceived: ({ bytes }: { bytes: number }) => setAttributes({ [names.imageBytes.name]: bytes }),
     imageFetched({ bytes, ms }: { bytes: number; ms: number }) {
-      readUntil(performance.now() - ms);
-      stages.add(spans.fetch, { ms, attributes: { [names.imageBytes.name]: bytes } });
+      stages.add(spans.fetch, { ms });
+      setAttributes({ [names.imageBytes.name]: bytes });
     },
-    generateAsked({ tasks }: { tasks: number }) {
-      readUntil(performance.now());
-      setAttributes({ [names.tasks.name]: tasks });
-    },
+    generateAsked: ({ tasks }: { tasks: number }) => setAttributes({ [names.tasks.name]: tasks }),
   };
 }
 

@@ -77,17 +77,15 @@ export async function openStores(
     tracing,
   });
   const store = resources.use(new TieredStore({ memory: inMemory, remote }));
-  const shared = role === "encoder" ? await openShared() : {};
-  const opened = resources.move();
-  return { store, ...shared, [Symbol.asyncDispose]: () => opened.disposeAsync() };
-
-  async function openShared(): Promise<Pick<Stores, "leases" | "remoteAliases">> {
-    const remoteAliases = resources.use(
-      await RemoteAliases.open(link, { ttlMs, replicas, readMsMax, seal, events, tracing }),
-    );
-    const leases = resources.use(await Leases.open(link, { replicas, acquireMsMax: readMsMax, seal, events, tracing }));
-    return { remoteAliases, leases };
+  if (role === "decoder") {
+    const opened = resources.move();
+    return { store, [Symbol.asyncDispose]: () => opened.disposeAsync() };
   }
+  const shared = { replicas, seal, events, tracing };
+  const remoteAliases = resources.use(await RemoteAliases.open(link, { ttlMs, readMsMax, ...shared }));
+  const leases = resources.use(await Leases.open(link, { acquireMsMax: readMsMax, ...shared }));
+  const opened = resources.move();
+  return { store, leases, remoteAliases, [Symbol.asyncDispose]: () => opened.disposeAsync() };
 }
 
 function tlsOf({ caFile, certFile, keyFile }: NatsConfig) {
