@@ -54,6 +54,7 @@ export {
   imageSideMax,
   type RgbImage,
 } from "./image/decode.ts";
+export type { Colour } from "./image/pixels.ts";
 export { imageDigest, type PreparedImage, prepareImage } from "./image/prepare.ts";
 export { resizeBicubic } from "./image/resize.ts";
 export { imageTypeOf } from "./image/type.ts";

@@ -81,7 +81,7 @@ export const encoderConfig = {
     min: 0,
     max: 65536,
   }),
-  // 8 MB, and many times the embeddings that the store holds.
+  // 8 MB, or 32 where every file gave rise to every warning, and many times the embeddings that the store holds.
   aliasesMax: integer({
     variable: "FLORENCE_ENCODER_ALIASES_MAX",
     help: "Files whose pixels' digest is remembered.",

@@ -1,6 +1,6 @@
 import { Admission } from "@florence/service";
 import { type SupervisedWorker, startWorkers, type WorkerOptions } from "@florence/worker";
-import type { ImageWorkerData, ImageWorkerMethods } from "./image-worker.ts";
+import type { ImageReading, ImageWorkerData, ImageWorkerMethods } from "./image-worker.ts";
 
 // One image is decoded on sharp's threads while the worker resizes the other.
 const imagesPerWorker = 2;
@@ -38,13 +38,21 @@ export class ImagePool implements AsyncDisposable {
    * Prepares an image file. An abort ends the wait for a worker; decoding, once begun, goes on and keeps its place, so
    * that what is decoded at one time stays bounded. Throws a Fault with one of the codes of an unusable image.
    */
-  async prepare(file: Uint8Array, ignoreOrientation: boolean, signal: AbortSignal): Promise<Prepared> {
+  async prepare(
+    file: Uint8Array,
+    { ignoreOrientation, background }: ImageReading,
+    signal: AbortSignal,
+  ): Promise<Prepared> {
     using _place = await this.#admission.acquire(signal);
     const ready = this.#workers.filter((worker) => worker.ready);
     const worker = (ready.length > 0 ? ready : this.#workers).reduce((a, b) => (b.pending < a.pending ? b : a));
     // The file is a view into its gRPC message, which must not be moved away.
     const bytes = new Uint8Array(file);
-    const prepared = await worker.call("prepare", { bytes, ignoreOrientation }, { transfer: [bytes.buffer] });
+    const prepared = await worker.call(
+      "prepare",
+      { bytes, ignoreOrientation, background },
+      { transfer: [bytes.buffer] },
+    );
     signal.throwIfAborted();
     return prepared;
   }
