@@ -61,7 +61,7 @@ export const faultTable = Object.freeze({
     status.INVALID_ARGUMENT,
     415,
     "The image's format is not supported",
-    "The bytes are no JPEG, PNG, WebP or GIF, whatever the call says they are. Convert the image.",
+    "The bytes are no image of a format that is read, whatever the call says they are. The detail names what they are and what is read: convert the image.",
   ),
   image_too_large: request(
     status.INVALID_ARGUMENT,
