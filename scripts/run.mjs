@@ -1,4 +1,4 @@
-// The one way in: `node scripts/run.mjs start|test|check|florence [arguments]`.
+// The one way in: `node scripts/run.mjs start|test|check|docs|florence [arguments]`.
 //
 // It runs on Node 20 with nothing installed, gets what is missing (Node 24, pnpm, the packages of the
 // lock file), and then runs the real thing. When nothing is missing it costs one short process start.
@@ -18,6 +18,7 @@ const commands = {
   start: (ready) => cli(ready, ["serve", ...args]),
   florence: (ready) => cli(ready, args),
   test: (ready) => tests(ready, args),
+  docs: (ready) => run(ready, [join(root, "test", "support", "written-docs.ts")], { cwd: root, stdio: "inherit" }),
   check: async (ready) => {
     // All three run even when one complains: a list of everything that is wrong saves a round.
     const style = await tool(ready, "@biomejs/biome", "biome", ["ci", "--error-on-warnings", "."]);

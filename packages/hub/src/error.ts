@@ -1,18 +1,7 @@
-/** Every way in which getting a checkpoint from a hub can fail. The codes are stable and reach users. */
-export type HubErrorCode =
-  | "hub_name_invalid"
-  | "hub_repository_missing"
-  | "hub_revision_missing"
-  | "hub_gated"
-  | "hub_token_refused"
-  | "hub_offline"
-  | "hub_unreachable"
-  | "hub_interrupted"
-  | "hub_checksum_wrong"
-  | "hub_answer_invalid"
-  | "hub_cache_unwritable"
-  | "checkpoint_file_missing"
-  | "disk_full";
+import type { ErrorCode } from "@florence/service";
+
+/** Every way in which getting a checkpoint from a hub can fail: those rows of the table of errors. */
+export type HubErrorCode = Extract<ErrorCode, `hub_${string}` | "checkpoint_file_missing" | "disk_full">;
 
 /** A checkpoint that could not be had. The message is one line for users: what is wrong and what to do; it holds no token. */
 export class HubError extends Error {

@@ -37,10 +37,18 @@ export {
 } from "./generation/options.ts";
 export { scoreRegions } from "./generation/scores.ts";
 export type { Finished, FinishReason, Hypothesis, Search } from "./generation/search.ts";
-export { type DecodeOptions, decodeImage, type Image, imagePixelsMax, imageSideMax } from "./image/decode.ts";
+export {
+  type DecodedImage,
+  type DecodeOptions,
+  decodeImage,
+  imagePixelsMax,
+  imageSideMax,
+  type RgbImage,
+} from "./image/decode.ts";
 export { imageDigest, type PreparedImage, prepareImage } from "./image/prepare.ts";
 export { resizeBicubic } from "./image/resize.ts";
 export { imageTypeOf } from "./image/type.ts";
+export type { ImageWarning, ImageWarningCode } from "./image/warnings.ts";
 export {
   type AnswerKind,
   answerKey,

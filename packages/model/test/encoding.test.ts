@@ -33,7 +33,7 @@ test("whatever changes an embedding beside weights and pixels changes the versio
   const all = [...precisions.map((precision) => manifest(precision)), manifest("fp32", 512)];
   const versions = all.map((each) => encodingOf(each).preprocess);
   expect(new Set(versions).size).toBe(all.length);
-  for (const version of versions) expect(version).toMatch(/^p2-[A-Za-z0-9_-]{1,29}$/);
+  for (const version of versions) expect(version).toMatch(/^p3-[A-Za-z0-9_-]{1,29}$/);
 });
 
 test("the longest prompt is bounded however many positions the table has", () => {

@@ -16,11 +16,13 @@ function resizeLine(at: (position: number) => number, input: number, output: num
     const center = (position + 0.5) * scale;
     const from = Math.max(0, Math.trunc(center - 2 * widening + 0.5));
     const to = Math.min(input, Math.trunc(center + 2 * widening + 0.5));
-    const weights = Array.from({ length: to - from }, (_, tap) => cubic((tap + from - center + 0.5) * (1 / widening)));
-    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    const coefficients = Array.from({ length: to - from }, (_, tap) =>
+      cubic((tap + from - center + 0.5) * (1 / widening)),
+    );
+    const total = coefficients.reduce((sum, coefficient) => sum + coefficient, 0);
     let sum = 2 ** 21;
-    for (const [tap, weight] of weights.entries()) {
-      const exact = (weight / total) * 2 ** 22;
+    for (const [tap, coefficient] of coefficients.entries()) {
+      const exact = (coefficient / total) * 2 ** 22;
       sum += Math.trunc(exact + Math.sign(exact) * 0.5) * at(from + tap);
     }
     return Math.max(0, Math.min(255, Math.floor(sum / 2 ** 22)));

@@ -225,6 +225,38 @@ export const faultTable = Object.freeze({
     "A built folder failed its comparison with fp32",
     "Its answers were too far from fp32's when florence verify compared them. Use another precision, or --allow-unverified.",
   ),
+  hub_name_invalid: checkpoint(
+    "The model's name is none",
+    "A name is owner/name, owner/name@revision, or base, large, base-ft or large-ft.",
+  ),
+  hub_repository_missing: checkpoint(
+    "The hub has no such model",
+    "Look at the spelling. A private model is shown to its members only: set HF_TOKEN.",
+  ),
+  hub_revision_missing: checkpoint(
+    "The model has no such revision",
+    "Name a branch, a tag or a commit that the hub lists.",
+  ),
+  hub_gated: checkpoint(
+    "The model is gated",
+    "Accept its terms on the page that the message names, with the account of HF_TOKEN.",
+  ),
+  hub_token_refused: checkpoint("The hub refuses the token", "HF_TOKEN, or the token file, is wrong or has expired."),
+  hub_offline: checkpoint(
+    "The model is not in the cache, and the hub must not be asked",
+    "Unset HF_HUB_OFFLINE, or copy the cache from a machine that has the model.",
+  ),
+  hub_unreachable: checkpoint("The hub cannot be reached", "Look at the network, HTTPS_PROXY and HF_ENDPOINT."),
+  hub_interrupted: checkpoint(
+    "The hub broke off again and again",
+    "Start again: what has come is kept, and it goes on from there.",
+  ),
+  hub_checksum_wrong: checkpoint(
+    "A file is not what the hub says it is",
+    "It was thrown away. Start again; if it happens again, look at the proxy between.",
+  ),
+  hub_answer_invalid: checkpoint("The hub's answer makes no sense", "HF_ENDPOINT may name something that is no hub."),
+  hub_cache_unwritable: checkpoint("The hub's cache cannot be written", "Point HF_HOME to a folder of yours."),
   disk_full: checkpoint(
     "The disk is full",
     "There is no room for a build. Free some, or name another folder; florence cache clear removes builds of raw checkpoints.",

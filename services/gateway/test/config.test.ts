@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { readConfig, settingsTable } from "@florence/service";
+import { readConfig } from "@florence/service";
 import { expect, test } from "vitest";
 import { gatewayConfig } from "../src/config.ts";
 import { defaultLimits } from "../src/limits.ts";
@@ -12,11 +12,6 @@ test("an empty environment gives the documented defaults and every default limit
     idSecret: undefined,
     ...defaultLimits,
   });
-});
-
-test("the README's table is every variable that a gateway's process reads", () => {
-  const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
-  expect(readme).toContain(settingsTable(gatewayConfig));
 });
 
 test("the README's table of second tries is the one that is obeyed", () => {

@@ -1,12 +1,14 @@
 import { createHash } from "node:crypto";
-import { type DecodeOptions, decodeImage, type Image } from "./decode.ts";
+import { type DecodeOptions, decodeImage, type RgbImage } from "./decode.ts";
 import { resizeBicubic } from "./resize.ts";
+import type { ImageWarning } from "./warnings.ts";
 
 /**
- * Raised when decoding or resizing gives other pixels than before for some image, or when embeddings were stored that must not be found
- * again: p1's of int4 depended on the images that they were encoded with. Part of every embedding's key.
+ * Raised when decoding or resizing gives other pixels than before for some image, or when embeddings were stored that
+ * must not be found again. p3: GIF's transparent pixels have their palette's colour, grey of few bits is scaled, more
+ * places of a file tell the orientation. Part of every embedding's key.
  */
-export const preprocessVersion = "p2";
+export const preprocessVersion = "p3";
 
 /** An image as the vision graph takes it. */
 export interface PreparedImage {
@@ -17,13 +19,15 @@ export interface PreparedImage {
   readonly pixels: Uint8Array;
   /** See imageDigest. */
   readonly sha256: string;
+  /** See DecodedImage. */
+  readonly warnings: readonly ImageWarning[];
 }
 
 /**
  * Names an image by what it shows: SHA-256, in hex, of the ASCII text `<width>x<height>\n` followed by the RGB rows.
  * Two files of the same pixels have the same digest; the same bytes in another shape have another.
  */
-export function imageDigest({ width, height, rgb }: Image): string {
+export function imageDigest({ width, height, rgb }: RgbImage): string {
   return createHash("sha256").update(`${width}x${height}\n`).update(rgb).digest("hex");
 }
 
@@ -36,12 +40,13 @@ export async function prepareImage(
   options: DecodeOptions & { readonly size: number },
 ): Promise<PreparedImage> {
   const image = await decodeImage(bytes, options);
-  const { width, height, rgb } = image;
+  const { width, height, rgb, warnings } = image;
   const { size } = options;
   return {
     width,
     height,
     pixels: resizeBicubic(rgb, image, { width: size, height: size }),
     sha256: imageDigest(image),
+    warnings,
   };
 }

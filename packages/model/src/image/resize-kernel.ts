@@ -7,7 +7,7 @@ import { assemble, type Code, i16x8, i32, i32x4, type Local, loop, u8x16, v128, 
 export interface ResizeKernel {
   /**
    * Weighted sums of rows: each target row is one sum over a run of source rows, byte by byte, rounded and clipped.
-   * Rows are `vectors` * 16 bytes; weights: `rows` weight rows of rowBytes (see resize-weights.ts).
+   * Rows are `vectors` * 16 bytes; coefficients: `rows` coefficient rows of rowBytes (see resize-coefficients.ts).
    * A target row may reach into the next one: rows are written in order.
    */
   blend(
@@ -16,7 +16,7 @@ export interface ResizeKernel {
     target: number,
     targetStride: number,
     vectors: number,
-    weights: number,
+    coefficients: number,
     rowBytes: number,
     rows: number,
   ): void;
@@ -35,16 +35,16 @@ export interface ResizeKernel {
   ): void;
 }
 
-/** Weights are fixed-point numbers with so many fractional bits. */
-export const weightBits = 22;
+/** Coefficients are fixed-point numbers with so many fractional bits. */
+export const coefficientBits = 22;
 /**
- * That is too wide for the 16-bit multiply-add, the fastest multiplication there is. So a weight travels as two halves,
- * high * 2^12 + low, summed apart and joined at the end: the result is exact.
+ * That is too wide for the 16-bit multiply-add, the fastest multiplication there is. So a coefficient travels as two
+ * halves, high * 2^12 + low, summed apart and joined at the end: the result is exact.
  */
 export const highShift = 12;
-/** A weight row: int32 first source row, int32 pairs, then for each pair of taps int16 high, high, low, low. */
-export const weightRowHead = 8;
-export const weightPairBytes = 8;
+/** A coefficient row: int32 first source row, int32 pairs, then for each pair of taps int16 high, high, low, low. */
+export const coefficientRowHead = 8;
+export const coefficientPairBytes = 8;
 
 const lanes = Array.from({ length: 16 }, (_, index) => index);
 const interleave = (from: number): Code => lanes.map((lane) => from + (lane >> 1) + (lane & 1) * 16);
@@ -57,11 +57,11 @@ const advance = (pointer: Local, by: Code) => pointer.set(i32.add(pointer.get, b
 const blend: WasmFunction = {
   name: "blend",
   params: 8,
-  body([source, sourceStride, target, targetStride, vectors, weights, rowBytes, rows], local) {
+  body([source, sourceStride, target, targetStride, vectors, coefficients, rowBytes, rows], local) {
     const sums = [0, 1, 2, 3].map(() => ({ high: local.v128(), low: local.v128() }));
-    const [weightHigh, weightLow, pixels] = [local.v128(), local.v128(), local.v128()];
+    const [coefficientHigh, coefficientLow, pixels] = [local.v128(), local.v128(), local.v128()];
     const [upper, lower, mixed] = [local.v128(), local.v128(), local.v128()];
-    const [column, to, row, weight, leftVectors, leftPairs] = [
+    const [column, to, row, coefficient, leftVectors, leftPairs] = [
       local.i32(),
       local.i32(),
       local.i32(),
@@ -69,11 +69,11 @@ const blend: WasmFunction = {
       local.i32(),
       local.i32(),
     ];
-    const half = i32x4.splat(i32.const(1 << (weightBits - 1)));
+    const half = i32x4.splat(i32.const(1 << (coefficientBits - 1)));
     const add = (sum: Local, by: Local) => sum.set(i32x4.add(sum.get, i32x4.dotI16x8(pixels.get, by.get)));
     const joined = (quarter: number) => {
       const { high, low } = sums[quarter] as { high: Local; low: Local };
-      return i32x4.shrS(i32x4.add(i32x4.shl(high.get, i32.const(highShift)), low.get), i32.const(weightBits));
+      return i32x4.shrS(i32x4.add(i32x4.shl(high.get, i32.const(highShift)), low.get), i32.const(coefficientBits));
     };
     const pairLoop = loop(
       [
@@ -81,15 +81,15 @@ const blend: WasmFunction = {
         advance(row, sourceStride.get),
         lower.set(v128.load(row.get)),
         advance(row, sourceStride.get),
-        weightHigh.set(v128.load32Splat(weight.get)),
-        weightLow.set(v128.load32Splat(weight.get, 4)),
-        advance(weight, i32.const(weightPairBytes)),
+        coefficientHigh.set(v128.load32Splat(coefficient.get)),
+        coefficientLow.set(v128.load32Splat(coefficient.get, 4)),
+        advance(coefficient, i32.const(coefficientPairBytes)),
         ...sums.flatMap(({ high, low }, quarter) => [
           ...(quarter === 0 ? [mixed.set(interleaveLow(upper, lower))] : []),
           ...(quarter === 2 ? [mixed.set(interleaveHigh(upper, lower))] : []),
           pixels.set(quarter % 2 === 0 ? i16x8.extendLowU8(mixed.get) : i16x8.extendHighU8(mixed.get)),
-          add(high, weightHigh),
-          add(low, weightLow),
+          add(high, coefficientHigh),
+          add(low, coefficientLow),
         ]),
         advance(leftPairs, i32.const(-1)),
       ],
@@ -98,9 +98,9 @@ const blend: WasmFunction = {
     const vectorLoop = loop(
       [
         row.set(column.get),
-        weight.set(i32.add(weights.get, i32.const(weightRowHead))),
+        coefficient.set(i32.add(coefficients.get, i32.const(coefficientRowHead))),
         ...sums.flatMap(({ high, low }) => [high.set(v128.zero), low.set(half)]),
-        leftPairs.set(i32.load(weights.get, 4)),
+        leftPairs.set(i32.load(coefficients.get, 4)),
         pairLoop,
         // The narrowing saturates, so this clips to 0..255 too.
         v128.store(
@@ -116,11 +116,11 @@ const blend: WasmFunction = {
     return [
       loop(
         [
-          column.set(i32.add(source.get, i32.mul(i32.load(weights.get), sourceStride.get))),
+          column.set(i32.add(source.get, i32.mul(i32.load(coefficients.get), sourceStride.get))),
           to.set(target.get),
           leftVectors.set(vectors.get),
           vectorLoop,
-          advance(weights, rowBytes.get),
+          advance(coefficients, rowBytes.get),
           advance(target, targetStride.get),
           advance(rows, i32.const(-1)),
         ],

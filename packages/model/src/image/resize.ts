@@ -1,4 +1,4 @@
-import { weightsFor } from "./resize-coefficients.ts";
+import { coefficientsFor } from "./resize-coefficients.ts";
 import { loadResizeKernel } from "./resize-kernel.ts";
 
 export interface Size {
@@ -22,6 +22,7 @@ let loaded: ReturnType<typeof loadResizeKernel> | undefined;
  *
  * rgb: [from.height, from.width, 3]. Returns [to.height, to.width, 3]; when nothing changes, rgb itself.
  * Synchronous and busy for milliseconds: call it in a worker thread. The aspect ratio is not kept.
+ * Throws RangeError for a side that is no whole number above zero, and for bytes that do not fill `from`.
  */
 export function resizeBicubic(rgb: Uint8Array, from: Size, to: Size): Uint8Array {
   for (const side of [from.width, from.height, to.width, to.height]) {
@@ -41,7 +42,7 @@ export function resizeBicubic(rgb: Uint8Array, from: Size, to: Size): Uint8Array
 /** [height, width, 3] -> [height, toWidth, 3] */
 function resizeWidth(rgb: Uint8Array, { width, height }: Size, toWidth: number): Uint8Array {
   if (width === toWidth) return rgb;
-  const { table, rowBytes } = weightsFor(width, toWidth);
+  const { table, rowBytes } = coefficientsFor(width, toWidth);
   const stride = width * 3;
   const toStride = toWidth * 3;
   const blocks = Math.ceil(stride / stripRows);
@@ -75,7 +76,7 @@ function resizeWidth(rgb: Uint8Array, { width, height }: Size, toWidth: number):
 /** [height, width, 3] -> [toHeight, width, 3] */
 function resizeHeight(rgb: Uint8Array, { width, height }: Size, toHeight: number): Uint8Array {
   if (height === toHeight) return rgb;
-  const { table, rowBytes, first, end } = weightsFor(height, toHeight);
+  const { table, rowBytes, first, end } = coefficientsFor(height, toHeight);
   const stride = width * 3;
   // Neighbouring blocks of output rows share input rows, so a block is at least twice as tall as what they share.
   const blockRows = Math.max(8, Math.floor(blockBytes / stride / Math.max(1, height / toHeight)));
@@ -84,7 +85,7 @@ function resizeHeight(rgb: Uint8Array, { width, height }: Size, toHeight: number
     const yEnd = Math.min(toHeight, y + blockRows);
     return { y, yEnd, first: first[y] as number, end: end[yEnd - 1] as number };
   });
-  // One more row, because an odd number of taps reads the row after the last, with weight zero.
+  // One more row, because an odd number of taps reads the row after the last, with coefficient zero.
   const sourceRows = 1 + Math.max(...blocks.map((block) => block.end - block.first));
   const sourceAt = table.length;
   const targetAt = sourceAt + sourceRows * stride + slackBytes;
@@ -95,7 +96,7 @@ function resizeHeight(rgb: Uint8Array, { width, height }: Size, toHeight: number
   const out = new Uint8Array(toHeight * stride);
   for (const block of blocks) {
     memory.set(rgb.subarray(block.first * stride, block.end * stride), sourceAt);
-    // Where row 0 would be: the weight rows count from there.
+    // Where row 0 would be: the coefficient rows count from there.
     const origin = sourceAt - block.first * stride;
     const rows = block.yEnd - block.y;
     kernel.blend(origin, stride, targetAt, stride, Math.ceil(stride / 16), block.y * rowBytes, rowBytes, rows);

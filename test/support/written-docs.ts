@@ -1,20 +1,46 @@
-// docs/errors.md, made from the fault table:
-//   node test/support/errors-doc.ts
+// What documents say that the code says already, made from the code:
+//   npm run docs
 // A test compares the two.
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { decoderSpecs } from "@florence/decoder/config";
+import { encoderSpecs } from "@florence/encoder/config";
+import { gatewayConfig } from "@florence/gateway/config";
+import { type ConfigSpec, settingsTable } from "@florence/service";
 import { type ErrorCode, type FaultCode, faultTable, isFaultCode, status } from "@florence/service/fault";
 
-export const errorsDocFile = fileURLToPath(new URL("../../docs/errors.md", import.meta.url));
+/** A file of the repository, and the text that it should have. */
+export interface WrittenDoc {
+  readonly path: string;
+  readonly file: string;
+  readonly wanted: () => string;
+}
+
+export const writtenDocs: readonly WrittenDoc[] = [
+  doc("docs/errors.md", errorsDoc),
+  readme("services/gateway/README.md", { gateway: gatewayConfig }),
+  readme("services/encoder/README.md", encoderSpecs),
+  readme("services/decoder/README.md", decoderSpecs),
+];
+
+function doc(path: string, wanted: (now: string) => string): WrittenDoc {
+  const file = fileURLToPath(new URL(`../../${path}`, import.meta.url));
+  return { path, file, wanted: () => wanted(readFileSync(file, "utf8")) };
+}
+
+/** A service's page, with its table of settings in place of the one that stands there. */
+function readme(path: string, specs: Readonly<Record<string, ConfigSpec>>): WrittenDoc {
+  return doc(path, (now) => now.replace(/^\| variable .*(?:\n\|.*)*/m, () => settingsTable(...Object.values(specs))));
+}
 
 /** The text of docs/errors.md. */
-export function errorsDoc(): string {
+function errorsDoc(): string {
   const codes = Object.keys(faultTable) as ErrorCode[];
   const requests = codes.filter(isFaultCode);
   const checkpoints = codes.filter((code) => !isFaultCode(code));
   return `# Errors
 
-Made from the table in \`packages/service/src/fault.ts\` by \`node test/support/errors-doc.ts\`. Codes are stable: a program may act on them. The detail that comes with one says what is wrong this time, and is for people.
+Made from the table in \`packages/service/src/fault.ts\` by \`npm run docs\`. Codes are stable: a program may act on them. The detail that comes with one says what is wrong this time, and is for people.
 
 ## Requests
 
@@ -51,4 +77,6 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
   return [line(head), rule, ...rows.map((cells) => line(cells))].join("\n");
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) writeFileSync(errorsDocFile, errorsDoc());
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  for (const { file, wanted } of writtenDocs) writeFileSync(file, wanted());
+}
