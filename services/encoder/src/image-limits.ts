@@ -1,3 +1,5 @@
+import type { ImageMeasure, ImageType } from "@florence/model/image";
+
 const MiB = 1024 * 1024;
 
 /** What opening an image may take before its process is killed. */
@@ -7,28 +9,52 @@ export interface ImageLimits {
   readonly memoryBytesMax: number;
 }
 
-// A process that starts anew and reads a small file takes half a second on a busy machine.
+// What a process needs on a busy machine for an image of no pixels at all, many times over.
 const baseMs = 2000;
-// Eight times what the slowest honest file takes on one core: a progressive CMYK JPEG.
-const megapixelMs = 400;
-// Node and libvips, and what the images before may have left: see idleBytesMax.
-const baseBytes = 140 * MiB;
-// The largest honest file, again progressive CMYK: 8 bytes of coefficients, 4 of inks, and what is read of it. Measured: 12.3.
-const pixelBytes = 13;
+// The usual deadline of a call: nobody waits for more.
+const mostMs = 60_000;
+// Node and libvips take 100 MiB, and the images before may have left as much as idleBytesMax.
+const baseBytes = 150 * MiB;
+
+interface Cost {
+  /** Some eight times what the slowest honest file takes on a core to itself. */
+  readonly megapixelMs: number;
+  /** What the largest honest file takes, and a little. */
+  readonly pixelBytes: number;
+}
+// 50 ms and 12.3 bytes for a progressive CMYK JPEG: 8 bytes of coefficients, 4 of inks. All others take less.
+const usual: Cost = { megapixelMs: 400, pixelBytes: 14 };
+const costs: Readonly<Partial<Record<ImageType, Cost>>> = {
+  avif: { megapixelMs: 400, pixelBytes: 20 }, // 55 ms, 19 bytes
+  heic: { megapixelMs: 3000, pixelBytes: 20 }, // 330 ms in WebAssembly, whose memory grows and never shrinks
+};
 
 /** Resident memory past which an idle process is replaced: what it kept would count against the next image. */
 export const idleBytesMax = 150 * MiB;
 
-/**
- * Images of so many pixels are opened side by side; of larger ones one at a time, so that however many come, the others find a process
- * free and all fit into a pod of 1.5 GB. Phones make 12 megapixels.
- */
-export const smallPixelsMax = 16_000_000;
+// Phones make 12 megapixels.
+const smallPixels = 16_000_000;
 
-/** The limits of an image of so many pixels, width times height. */
-export function limitsOf(pixels: number): ImageLimits {
+/**
+ * Images that may take so much are opened side by side, and those that may take more one at a time: however many of them come, the others
+ * find a process free, and all fit into a pod of 1.5 GB.
+ */
+export const smallBytesMax = memoryOf(smallPixels, usual);
+
+/** The most that any image may take, if an image of so many pixels is the largest that is opened. */
+export const mostBytes = (pixelsMax: number): number => memoryOf(pixelsMax, usual);
+
+/** What an image may take, which has at most `pixelsMax` pixels. */
+export function limitsOf({ type, pixels }: ImageMeasure, pixelsMax: number): ImageLimits {
+  const cost = costs[type] ?? usual;
+  // One of too many pixels is refused before it is decoded.
+  const charged = Math.min(pixels, pixelsMax);
   return {
-    timeMsMax: baseMs + Math.ceil((pixels / 1e6) * megapixelMs),
-    memoryBytesMax: baseBytes + pixels * pixelBytes,
+    timeMsMax: Math.min(mostMs, baseMs + Math.ceil((charged / 1e6) * cost.megapixelMs)),
+    memoryBytesMax: Math.min(mostBytes(pixelsMax), memoryOf(charged, cost)),
   };
+}
+
+function memoryOf(pixels: number, { pixelBytes }: Cost): number {
+  return baseBytes + pixels * pixelBytes;
 }

@@ -1,7 +1,8 @@
+import { measureImage } from "@florence/model/image";
 import { Admission, Fault } from "@florence/service";
 import { type ProcessCall, ProcessEnded, type ProcessEvents, ProcessPool } from "@florence/worker";
 import { DeadlyFiles } from "./deadly-files.ts";
-import { type ImageLimits, idleBytesMax, limitsOf, smallPixelsMax } from "./image-limits.ts";
+import { type ImageLimits, idleBytesMax, limitsOf, mostBytes, smallBytesMax } from "./image-limits.ts";
 import type { ImageProcessData, ImageRequest, ImageResult } from "./image-process.ts";
 
 /** An image as the vision graph takes it. */
@@ -11,15 +12,13 @@ export type Prepared = ImageResult & {
 };
 
 export interface ImagePoolOptions extends ImageProcessData {
-  /** Largest width times height that is decoded. */
-  readonly pixelsMax: number;
   /** Processes, each with one image at a time. */
   readonly count: number;
   /** Callers that may wait for a process; those who admit images know how many they let in. */
   readonly waitingMax: number;
   readonly events: ProcessEvents;
-  /** What an image of so many pixels may take; limitsOf unless given. */
-  readonly limits?: (pixels: number) => ImageLimits;
+  /** What an image may take; limitsOf unless given. */
+  readonly limits?: typeof limitsOf;
 }
 
 /**
@@ -30,7 +29,7 @@ export class ImagePool implements AsyncDisposable {
   readonly #processes: ProcessPool;
   readonly #large: Admission;
   readonly #pixelsMax: number;
-  readonly #limits: (pixels: number) => ImageLimits;
+  readonly #limits: typeof limitsOf;
   readonly #deadly = new DeadlyFiles();
 
   private constructor(processes: ProcessPool, { pixelsMax, waitingMax, limits = limitsOf }: ImagePoolOptions) {
@@ -42,15 +41,15 @@ export class ImagePool implements AsyncDisposable {
 
   /** Rejects when a process cannot be started. */
   static async start(options: ImagePoolOptions): Promise<ImagePool> {
-    const { size, pixelsMax, count, waitingMax, events, limits = limitsOf } = options;
+    const { size, pixelsMax, count, waitingMax, events } = options;
     const processes = await ProcessPool.start(
       new URL("./image-process.ts", import.meta.url),
-      { size } satisfies ImageProcessData,
+      { size, pixelsMax } satisfies ImageProcessData,
       {
         name: "image",
         count,
         waitingMax,
-        memoryBytesMax: limits(pixelsMax).memoryBytesMax,
+        memoryBytesMax: mostBytes(pixelsMax),
         idleBytesMax,
         bodyBytesMax: size * size * 3,
         events,
@@ -66,21 +65,16 @@ export class ImagePool implements AsyncDisposable {
 
   /**
    * Prepares an image file, which must not change before this is settled. An abort lets the caller go; decoding, once begun, keeps its
-   * process until it ends or is killed, so that what is decoded at one time stays bounded. Throws a Fault with one of the codes of an
-   * unusable image, `overloaded` or `unavailable`.
+   * process until it ends or is killed, so that what is decoded at one time stays bounded. Throws a Fault or
+   * ModelError with one of the codes of an unusable image, `overloaded` or `unavailable`.
    */
   async prepare(file: Uint8Array, ignoreOrientation: boolean, signal: AbortSignal): Promise<Prepared> {
     const verdict = this.#deadly.verdictOn(file);
     if (verdict !== undefined) throw new Fault("image_undecodable", verdict);
-    const open = (pixelsMax: number) => this.#open(file, { ignoreOrientation, pixelsMax }, signal);
-    try {
-      return await open(Math.min(smallPixelsMax, this.#pixelsMax));
-    } catch (error) {
-      // Its header says that it is a large one, and nothing of it has been decoded.
-      if (!isTooLarge(error) || this.#pixelsMax <= smallPixelsMax) throw error;
-    }
-    using _place = await this.#large.acquire(signal);
-    return await open(this.#pixelsMax);
+    // Header walks of our own, in memory that JavaScript keeps: what a file promises is known before native code sees it.
+    const limits = this.#limits(measureImage(file), this.#pixelsMax);
+    using _place = limits.memoryBytesMax > smallBytesMax ? await this.#large.acquire(signal) : undefined;
+    return await this.#open(file, { ignoreOrientation }, limits, signal);
   }
 
   /** Ends the processes, whatever they do. */
@@ -88,13 +82,13 @@ export class ImagePool implements AsyncDisposable {
     await this.#processes[Symbol.asyncDispose]();
   }
 
-  async #open(file: Uint8Array, request: ImageRequest, signal: AbortSignal): Promise<Prepared> {
+  async #open(file: Uint8Array, request: ImageRequest, limits: ImageLimits, signal: AbortSignal): Promise<Prepared> {
     let crashes = 0;
     const onEnded = ({ why }: ProcessEnded) => {
       if (why === "crash") crashes++;
       if (why === "time" || why === "memory" || crashes > 1) this.#deadly.add(file, verdicts[why]);
     };
-    const call: ProcessCall = { request, body: file, ...this.#limits(request.pixelsMax), onEnded };
+    const call: ProcessCall = { request, body: file, ...limits, onEnded };
     for (;;) {
       try {
         const { result, body } = await this.#processes.call(call, signal);
@@ -118,5 +112,3 @@ const verdicts = {
   crash: "The image cannot be decoded.",
   closed: "The service is stopping.",
 } as const;
-
-const isTooLarge = (error: unknown) => error instanceof Fault && error.code === "image_too_many_pixels";

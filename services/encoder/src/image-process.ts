@@ -6,13 +6,13 @@ import { serveProcess } from "@florence/worker/process";
 export interface ImageProcessData {
   /** Side of the square input, in pixels. */
   readonly size: number;
+  /** Largest width times height that is decoded. */
+  readonly pixelsMax: number;
 }
 
 /** What goes with a file. */
 export interface ImageRequest {
   readonly ignoreOrientation: boolean;
-  /** Largest width times height that is decoded now. */
-  readonly pixelsMax: number;
 }
 
 /** What goes with the pixels. */
@@ -22,7 +22,7 @@ export type ImageResult = Omit<PreparedImage, "pixels"> & {
 };
 
 // A child process of image-pool.ts. It loads nothing but what opens images: no runtime, no model.
-serveProcess(({ size }: ImageProcessData) => async ({ ignoreOrientation, pixelsMax }: ImageRequest, file) => {
+serveProcess(({ size, pixelsMax }: ImageProcessData) => async ({ ignoreOrientation }: ImageRequest, file) => {
   const began = performance.now();
   const options = { autoOrient: !ignoreOrientation, pixelsMax, size };
   const { pixels, ...image } = await prepareImage(file, options).catch((error: unknown) => {

@@ -2,7 +2,7 @@ import { createEvents, toFault } from "@florence/service";
 import { processEvents } from "@florence/worker";
 import sharp from "sharp";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { idleBytesMax, limitsOf } from "../src/image-limits.ts";
+import { idleBytesMax, limitsOf, mostBytes } from "../src/image-limits.ts";
 import { ImagePool } from "../src/image-pool.ts";
 import { large, plain } from "./stack.ts";
 
@@ -16,7 +16,7 @@ async function limited(limits: { timeMsMax: number; memoryBytesMax: number }, co
   const started = await ImagePool.start({ ...options, count, events, limits: () => limits });
   return { pool: started, heard, [Symbol.asyncDispose]: () => started[Symbol.asyncDispose]() };
 }
-const hasty = { timeMsMax: 10, memoryBytesMax: 1024 ** 3 };
+const hasty = { timeMsMax: 10, memoryBytesMax: 300 * 1024 ** 2 };
 
 let pool: ImagePool;
 beforeAll(async () => {
@@ -51,11 +51,14 @@ test("images larger than those that run side by side are opened, and those beyon
   expect((error as Error).message).toContain("20000000");
 });
 
-test("what an image may take grows with its pixels", () => {
-  const [least, most] = [limitsOf(1), limitsOf(50e6)];
-  expect(most.timeMsMax).toBeGreaterThan(least.timeMsMax);
-  expect(most.memoryBytesMax).toBeGreaterThan(least.memoryBytesMax);
-  expect(least.memoryBytesMax).toBeLessThan(2 * idleBytesMax);
+test("what an image may take grows with its pixels, and no image may take more than the largest", () => {
+  const pixelsMax = 50e6;
+  const [least, most, beyond] = [1, pixelsMax, 1e9].map((pixels) => limitsOf({ type: "jpeg", pixels }, pixelsMax));
+  expect(most?.timeMsMax).toBeGreaterThan(least?.timeMsMax as number);
+  expect(most?.memoryBytesMax).toBeGreaterThan(least?.memoryBytesMax as number);
+  expect(beyond).toEqual(most);
+  expect(limitsOf({ type: "heic", pixels: pixelsMax }, pixelsMax).memoryBytesMax).toBe(mostBytes(pixelsMax));
+  expect(idleBytesMax).toBeLessThanOrEqual(least?.memoryBytesMax as number);
 });
 
 test("many large images at once leave a process to a small one, and all are answered", async () => {
