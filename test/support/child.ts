@@ -24,7 +24,7 @@ export async function startChild(
   const address = await new Promise<string>((resolve, reject) => {
     const hear = (text: string) => {
       words += text;
-      const at = /listens on (?:https?:\/\/)?(\S+)\n/.exec(words)?.[1];
+      const at = /(?:listens|answers) on (?:https?:\/\/)?(\S+)\n/.exec(words)?.[1];
       if (at) resolve(at);
     };
     child.stdout.setEncoding("utf8").on("data", hear);

@@ -36,7 +36,8 @@ export class ImagePool implements AsyncDisposable {
     this.#processes = processes;
     this.#pixelsMax = pixelsMax;
     this.#limits = limits;
-    this.#large = new Admission({ running: 1, waiting: waitingMax });
+    // Whoever waits here holds a place of those who admit images: the other half is for small ones.
+    this.#large = new Admission({ running: 1, waiting: waitingMax >> 1 });
   }
 
   /** Rejects when a process cannot be started. */
