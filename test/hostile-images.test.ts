@@ -4,10 +4,10 @@ import { type HostileImage, hostileImages } from "./support/hostile-images.ts";
 import { fixture, startServices, type TestServices } from "./support/services.ts";
 
 const query = "task=caption&num_beams=1&max_new_tokens=8";
-// Those that need seconds to be made, or that libvips may well take a second over, are for lab/hostile/images.ts.
-const quick = hostileImages.filter(
-  ({ variant }) => !/7071|50 megapixels|200 MB|progressive|WebP$|4000|PNG, 1 bit/.test(variant),
-);
+// Those that take seconds to be made, sent or decoded are for lab/hostile/images.ts.
+const slow =
+  /7071|50 megapixels|200 MB|4000|330000|1000000|300000|20,000|iTXt, 100|JPEG that ends|progressive|PNG, 1 bit/;
+const quick = hostileImages.filter(({ kind, variant }) => !slow.test(`${kind} ${variant}`));
 /** Kinds of which nothing is left to decode, or more than is decoded. All others are images once what is hostile has been cut away. */
 const refused: Readonly<Record<string, string>> = {
   "JPEG scans": "image_undecodable",
@@ -32,7 +32,7 @@ const answerTo = async (image: Uint8Array<ArrayBuffer>) => {
 };
 
 test("a hostile image gets its own error or an honest answer, and honest calls beside it are all answered", async () => {
-  expect(new Set(quick.map(({ kind }) => kind)).size).toBeGreaterThanOrEqual(9);
+  expect(new Set(quick.map(({ kind }) => kind)).size).toBeGreaterThanOrEqual(8);
   expect(quick.length).toBeGreaterThanOrEqual(25);
   const files = await Promise.all(quick.map(async ({ make }) => new Uint8Array(await make())));
   let over = false;
@@ -52,9 +52,11 @@ test("a hostile image gets its own error or an honest answer, and honest calls b
   );
   expect(new Set(await others)).toEqual(new Set(["answered"]));
   // All at once, as other files than before; some may be told to come again.
-  const together = await Promise.all(files.map((file) => answerTo(new Uint8Array([...file, 0]))));
-  for (const [i, answer] of together.entries())
-    expect([expected(quick[i] as HostileImage), "overloaded"]).toContain(answer);
+  const together = await Promise.all(files.map((file) => answerTo(Buffer.concat([file, Buffer.alloc(1)]))));
+  const said = together.map((answer, i) => (answer === "overloaded" ? expected(quick[i] as HostileImage) : answer));
+  expect(quick.map(({ kind, variant }, i) => [kind, variant, said[i]])).toEqual(
+    quick.map((image) => [image.kind, image.variant, expected(image)]),
+  );
   expect((await fetch(`${services.url}/readyz`)).status).toBe(200);
   expect(await answerTo(fixture("drawn/scene-900023.jpg"))).toBe("answered");
 });

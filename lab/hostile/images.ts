@@ -139,7 +139,7 @@ const again = await beside(async () => {
 row(["undisturbed again", "", "", ...cellsOf(again)]);
 // Other files than before: one byte more, behind their end.
 const together = await beside(async () => {
-  const answers = await Promise.all(files.map((file) => send(new Uint8Array([...file, 0]))));
+  const answers = await Promise.all(files.map((file) => send(Buffer.concat([file, Buffer.alloc(1)]))));
   return `${answers.filter((answer) => answer.startsWith("200")).length} of ${answers.length} answered 200, ${answers.filter((answer) => answer.startsWith("429")).length} told to come again`;
 });
 row(["all at once", "", "", ...cellsOf(together)]);

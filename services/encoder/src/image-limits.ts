@@ -7,6 +7,11 @@ export interface ImageLimits {
   readonly timeMsMax: number;
   /** Of the whole process, resident. */
   readonly memoryBytesMax: number;
+  /**
+   * Large ones are opened one at a time, all others side by side: however many large ones come, the others find a process free, and all fit
+   * into a pod of 1.5 GB.
+   */
+  readonly large: boolean;
 }
 
 // What a process needs on a busy machine for an image of no pixels at all, many times over.
@@ -15,6 +20,8 @@ const baseMs = 2000;
 const mostMs = 60_000;
 // Node and libvips take 100 MiB, and the images before may have left as much as idleBytesMax.
 const baseBytes = 150 * MiB;
+// Even a small one needs buffers, and leaves some to be collected later.
+const leastBytes = 48 * MiB;
 
 interface Cost {
   /** Some eight times what the slowest honest file takes on a core to itself. */
@@ -32,29 +39,26 @@ const costs: Readonly<Partial<Record<ImageType, Cost>>> = {
 /** Resident memory past which an idle process is replaced: what it kept would count against the next image. */
 export const idleBytesMax = 150 * MiB;
 
-// Phones make 12 megapixels.
-const smallPixels = 16_000_000;
+// Phones make 12 megapixels. Larger ones, or what takes as much memory, are large.
+const smallBytesMax = memoryOf(16_000_000, usual);
 
-/**
- * Images that may take so much are opened side by side, and those that may take more one at a time: however many of them come, the others
- * find a process free, and all fit into a pod of 1.5 GB.
- */
-export const smallBytesMax = memoryOf(smallPixels, usual);
-
-/** The most that any image may take, if an image of so many pixels is the largest that is opened. */
+/** The most that any image may take beside its file, if an image of so many pixels is the largest that is opened. */
 export const mostBytes = (pixelsMax: number): number => memoryOf(pixelsMax, usual);
 
-/** What an image may take, which has at most `pixelsMax` pixels. */
-export function limitsOf({ type, pixels }: ImageMeasure, pixelsMax: number): ImageLimits {
+/** What an image may take that came as so many bytes and has at most `pixelsMax` pixels. */
+export function limitsOf({ type, pixels }: ImageMeasure, fileBytes: number, pixelsMax: number): ImageLimits {
   const cost = costs[type] ?? usual;
   // One of too many pixels is refused before it is decoded.
   const charged = Math.min(pixels, pixelsMax);
+  const bytes = Math.min(mostBytes(pixelsMax), memoryOf(charged, cost));
   return {
     timeMsMax: Math.min(mostMs, baseMs + Math.ceil((charged / 1e6) * cost.megapixelMs)),
-    memoryBytesMax: Math.min(mostBytes(pixelsMax), memoryOf(charged, cost)),
+    // The file, and what a header walk kept of it.
+    memoryBytesMax: bytes + 2 * fileBytes,
+    large: bytes > smallBytesMax,
   };
 }
 
 function memoryOf(pixels: number, { pixelBytes }: Cost): number {
-  return baseBytes + pixels * pixelBytes;
+  return baseBytes + Math.max(leastBytes, pixels * pixelBytes);
 }

@@ -2,7 +2,7 @@ import { measureImage } from "@florence/model/image";
 import { Admission, Fault } from "@florence/service";
 import { type ProcessCall, ProcessEnded, type ProcessEvents, ProcessPool } from "@florence/worker";
 import { DeadlyFiles } from "./deadly-files.ts";
-import { type ImageLimits, idleBytesMax, limitsOf, mostBytes, smallBytesMax } from "./image-limits.ts";
+import { type ImageLimits, idleBytesMax, limitsOf, mostBytes } from "./image-limits.ts";
 import type { ImageProcessData, ImageRequest, ImageResult } from "./image-process.ts";
 
 /** An image as the vision graph takes it. */
@@ -73,8 +73,8 @@ export class ImagePool implements AsyncDisposable {
     const verdict = this.#deadly.verdictOn(file);
     if (verdict !== undefined) throw new Fault("image_undecodable", verdict);
     // Header walks of our own, in memory that JavaScript keeps: what a file promises is known before native code sees it.
-    const limits = this.#limits(measureImage(file), this.#pixelsMax);
-    using _place = limits.memoryBytesMax > smallBytesMax ? await this.#large.acquire(signal) : undefined;
+    const limits = this.#limits(measureImage(file), file.length, this.#pixelsMax);
+    using _place = limits.large ? await this.#large.acquire(signal) : undefined;
     return await this.#open(file, { ignoreOrientation }, limits, signal);
   }
 
@@ -84,12 +84,13 @@ export class ImagePool implements AsyncDisposable {
   }
 
   async #open(file: Uint8Array, request: ImageRequest, limits: ImageLimits, signal: AbortSignal): Promise<Prepared> {
+    const { timeMsMax, memoryBytesMax } = limits;
     let crashes = 0;
     const onEnded = ({ why }: ProcessEnded) => {
       if (why === "crash") crashes++;
       if (why === "time" || why === "memory" || crashes > 1) this.#deadly.add(file, verdicts[why]);
     };
-    const call: ProcessCall = { request, body: file, ...limits, onEnded };
+    const call: ProcessCall = { request, body: file, timeMsMax, memoryBytesMax, onEnded };
     for (;;) {
       try {
         const { result, body } = await this.#processes.call(call, signal);
