@@ -47,6 +47,11 @@ const ways: readonly Way[] = [
     command: ["npm", "run", "florence", "--", "serve"],
     stop: toGroup,
   },
+  {
+    name: "florence dev, SIGTERM to its group",
+    command: [process.execPath, "apps/cli/src/main.ts", "dev"],
+    stop: toGroup,
+  },
   { name: "the program itself, SIGTERM to its group", command: [process.execPath, ...serve], stop: toGroup },
   {
     name: "the program itself, its terminal gone",
@@ -79,7 +84,7 @@ test.for(ways.filter(({ needs }) => needs?.() ?? true))(
     const url = await new Promise<string>((resolve, reject) => {
       const read = (text: string) => {
         said += text;
-        const found = /answers on (http:\S+)/.exec(said)?.[1];
+        const found = /(?:answers on|gateway-0) +(http:\S+)/.exec(said)?.[1];
         if (found) resolve(found);
       };
       child.stdout.setEncoding("utf8").on("data", read);

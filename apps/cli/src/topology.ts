@@ -121,6 +121,8 @@ function member(
       const starting = spawn(process.execPath, ["--import", lifeline, program, ...flags], {
         env: settings,
         stdio: ["ignore", "pipe", "pipe", "ipc"],
+        // A group of its own: a signal to ours reaches us alone, and the members stop in order, gateways first.
+        detached: true,
       });
       child = starting;
       starting.stderr?.setEncoding("utf8").on("data", (text: string) => options.onLog?.(name, text));

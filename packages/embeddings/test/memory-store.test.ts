@@ -29,6 +29,22 @@ test("an embedding comes back until its age is reached, whatever reads it in bet
   expect(kept).toMatchObject({ entries: 0, bytes: 0 });
 });
 
+test("the time of day may be set while embeddings are held", async () => {
+  const kept = new MemoryStore({ bytesMax: 1 << 20, ttlMs: 60_000 });
+  await kept.put("a", embedding(1));
+  const realNow = Date.now;
+  try {
+    for (const jumpMs of [86_400_000, -86_400_000]) {
+      Date.now = () => realNow() + jumpMs;
+      expect(await kept.get("a")).toEqual(embedding(1));
+      expect(kept.expiresInMs("a")).toBeLessThanOrEqual(60_000);
+      expect(kept.expiresInMs("a")).toBeGreaterThan(0);
+    }
+  } finally {
+    Date.now = realNow;
+  }
+});
+
 test("putting again renews the age", async () => {
   const { clock, store: kept } = store(4);
   await kept.put("a", embedding(1));

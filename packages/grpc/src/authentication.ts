@@ -5,13 +5,12 @@ import { type CallProofs, proofMetadata } from "./call-proof.ts";
 import type { CallEvents } from "./events.ts";
 import { toStatus } from "./status.ts";
 
-// Orchestrators ask for it, and it says nothing else.
+// Orchestrators ask for health, and it says nothing else.
 const open = `/${Health.typeName}/`;
 
 /** Refuses calls that do not prove themselves, before any of their messages is read, and proves the server to those that do. */
 export function authenticated(proofs: CallProofs, events: CallEvents): ServerInterceptor {
   return ({ path }, call) => {
-    if (path.startsWith(open)) return new ServerInterceptingCall(call);
     const beganMs = performance.now();
     let answer: string | undefined;
     const onReceiveMetadata = (metadata: Metadata, next: (metadata: Metadata) => void) => {
@@ -22,6 +21,7 @@ export function authenticated(proofs: CallProofs, events: CallEvents): ServerInt
         answer = proofs.answer(String(proof));
         return next(metadata);
       }
+      if (path.startsWith(open)) return next(metadata);
       const fault = new Fault("unauthorized", `${faultTable.unauthorized.title}.`, {
         internal: `The call's proof is ${flaw}.`,
       });
@@ -34,6 +34,11 @@ export function authenticated(proofs: CallProofs, events: CallEvents): ServerInt
       sendMetadata: (metadata, next) => {
         if (answer !== undefined) metadata.set(proofMetadata.server, answer);
         next(metadata);
+      },
+      // A call that fails at once sends nothing before its status.
+      sendStatus: (status, next) => {
+        if (answer !== undefined && status.metadata) status.metadata.set(proofMetadata.server, answer);
+        next(status);
       },
     });
   };

@@ -3,7 +3,7 @@ import { type CallOptions, Fault, faultTable, toFault } from "@florence/service"
 import { type Client as Channel, type ClientReadableStream, Metadata } from "@grpc/grpc-js";
 import { type CallProofs, proofMetadata } from "./call-proof.ts";
 import { methodDefinition } from "./method.ts";
-import { fromStatus } from "./status.ts";
+import { fromStatus, isOurs } from "./status.ts";
 
 type ResolvedOptions = CallOptions & { deadlineMs: number; proofs: CallProofs | undefined };
 
@@ -149,7 +149,7 @@ class OutgoingCall {
     const proof = this.#proof;
     if (proof === undefined) return;
     call.on("metadata", (metadata) => {
-      this.#answered = proofs?.answers(proof, metadata.get(proofMetadata.server)[0]) ?? false;
+      if (proofs?.answers(proof, metadata.get(proofMetadata.server)[0])) this.#answered = true;
     });
   }
 
@@ -157,6 +157,13 @@ class OutgoingCall {
   ended(): void {
     clearTimeout(this.#timer);
     this.#options.signal?.removeEventListener("abort", this.#cancel);
+  }
+
+  /** Whether the server of a call that failed has shown that it knows the secret, where there is one. */
+  #provenBy(metadata: Metadata): boolean {
+    const { proofs } = this.#options;
+    const answer = metadata.get(proofMetadata.server)[0];
+    return this.#answered || (this.#proof !== undefined && proofs?.answers(this.#proof, answer) === true);
   }
 
   /** Why it failed. A server that is made to stop cancels what it has: then nobody here went away, it is no longer there. */
@@ -167,6 +174,7 @@ class OutgoingCall {
       return new Fault("deadline_exceeded", `${faultTable.deadline_exceeded.title}.`, { cause: error });
     }
     const fault = fromStatus(error);
+    if (fault.code !== "unauthorized" && isOurs(error) && !this.#provenBy(error.metadata)) return impostor();
     return fault.code === "cancelled"
       ? new Fault("unavailable", "The service ended the call.", { cause: error })
       : fault;

@@ -29,6 +29,11 @@ export function fromStatus(error: unknown): Fault {
   return error instanceof Error && isServiceError(error) ? fromServiceError(error) : toFault(error);
 }
 
+/** Whether an error carries a code of ours, as only our own servers send them, or somebody who pretends to be one. */
+export function isOurs(error: unknown): error is StatusLike {
+  return error instanceof Error && isServiceError(error) && isFaultCode(error.metadata.get(faultMetadata.code)[0]);
+}
+
 interface StatusLike {
   code: status;
   details: string;

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { Decoder } from "@florence/proto/decoder";
 import { Encoder } from "@florence/proto/encoder";
 import { Health as HealthService, HealthCheckResponse_ServingStatus as Status } from "@florence/proto/health";
 import { ConfigError, createEvents, Fault, type Logger, readConfig, Secret } from "@florence/service";
@@ -147,6 +148,9 @@ test("who asks for health needs no proof, and nothing else is open beside it", a
   const health = createClient(HealthService, server.address);
   open.push(health);
   expect((await health.check({ service: "" })).status).toBe(Status.SERVING);
+  const ours = createClient(HealthService, server.address, { credentials: { proofs } });
+  open.push(ours);
+  expect((await ours.check({ service: "" })).status).toBe(Status.SERVING);
   for await (const { status } of health.watch({ service: "" })) {
     expect(status).toBe(Status.SERVING);
     break;
@@ -159,6 +163,47 @@ test("an answer of something that does not know the secret is not looked at", as
   expect(await codeOf(ours.getEmbedding({}))).toBe("unauthorized");
   const wrong = await serve({ proofs: new CallProofs(new Secret("the secret of another cluster")) });
   expect(await codeOf(client(wrong.server.address, { proofs }).getEmbedding({}))).toBe("unauthorized");
+});
+
+test("what goes wrong is believed of our own servers alone, and so is what they say before", async () => {
+  const failing = {
+    encode: async () => {
+      throw new Fault("image_undecodable", "The image is damaged.");
+    },
+    getEmbedding: async () => ({}),
+    getEncoderModel: async () => ({}),
+  };
+  for (const [credentials, code] of [
+    [{ proofs: new CallProofs(secret) }, "image_undecodable"],
+    [noCredentials, "unauthorized"],
+  ] as const) {
+    const services = [implement(Encoder, failing)];
+    const server = await startServer({ host: "127.0.0.1", port: 0, services, credentials });
+    open.push(server);
+    expect(await codeOf(client(server.address, { proofs }).encode({}))).toBe(code);
+  }
+  // A stream that fails after its first message, and one that fails at once.
+  for (const [credentials, expected] of [
+    [{ proofs }, ["embedding_evicted", "overloaded"]],
+    [noCredentials, ["unauthorized", "unauthorized"]],
+  ] as const) {
+    let calls = 0;
+    const generate = async function* () {
+      if (calls++ === 0) {
+        yield { event: { case: "started" as const, value: { promptTokens: 1 } } };
+        throw new Fault("embedding_evicted", "Gone.");
+      }
+      throw new Fault("overloaded", "Busy.");
+    };
+    const services = [implement(Decoder, { generate, getDecoderModel: async () => ({}) })];
+    const server = await startServer({ host: "127.0.0.1", port: 0, services, credentials });
+    const asking = createClient(Decoder, server.address, { credentials: { proofs } });
+    open.push(server, asking);
+    const ask = async () => {
+      for await (const _ of asking.generate({}));
+    };
+    expect([await codeOf(ask()), await codeOf(ask())]).toEqual(expected);
+  }
 });
 
 test("a body that comes with no proof is refused before it is there", async () => {

@@ -43,7 +43,7 @@ test("a second signal ends a stuck process at once", async () => {
 });
 
 test("copies of a signal, and the end of the parent, do not hurry a process that drains", async () => {
-  const { code, lines, errors } = await runProcess("serves", [
+  const { code, lines, errors } = await runProcess("outlives its terminal", [
     ["ready", "SIGTERM"],
     ["ready", "SIGINT"],
     ["server closed", "SIGHUP"],

@@ -55,7 +55,7 @@ export const faultTable = Object.freeze({
     status.INVALID_ARGUMENT,
     422,
     "The image cannot be decoded",
-    "The file is damaged, cut off or empty. Send it again, whole.",
+    "The file is damaged, cut off or empty, or takes too long or too much memory to decode. Send it again, whole, or save it anew.",
   ),
   image_type_unsupported: request(
     status.INVALID_ARGUMENT,

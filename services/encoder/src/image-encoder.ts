@@ -15,12 +15,12 @@ import type { Encoding } from "@florence/model";
 import { type Admission, Fault } from "@florence/service";
 import type { EncoderEvents } from "./events.ts";
 import type { ImagePool } from "./image-pool.ts";
-import type { ImageReading } from "./image-worker.ts";
+import type { ImageRequest } from "./image-process.ts";
 import type { CallEnd, Obtained, Outcome, SharedEncoding } from "./shared-encoding.ts";
 import type { VisionPool } from "./vision-pool.ts";
 
 /** What decides an embedding beside the file itself. */
-export interface ImageOptions extends ImageReading {
+export interface ImageOptions extends ImageRequest {
   readonly tenant: string;
 }
 

@@ -56,9 +56,9 @@ export const gatewayConfig = {
     0,
     bytesMax,
   ),
-  peerSharePercent: limit(
-    "peerSharePercent",
-    "What one peer may have of places, uploads and held bytes while others may want some, percent.",
+  callerSharePercent: limit(
+    "callerSharePercent",
+    "What one caller may have of places, uploads and held bytes while others may want some, percent.",
     1,
     100,
   ),

@@ -12,8 +12,8 @@ export interface Limits {
   readonly uploadsMax: number;
   /** What a body must bring on average, bytes a second, after its first second. 0: nothing. */
   readonly bodyBytesPerSecondMin: number;
-  /** Of places, bodies and bytes, what one peer may have while others may want some, percent. */
-  readonly peerSharePercent: number;
+  /** Of places, bodies and bytes, what one caller may have while others may want some, percent. */
+  readonly callerSharePercent: number;
   /** Requests served at one time. */
   readonly requestsMax: number;
   /** Requests that may wait for one of those places. */
@@ -46,7 +46,7 @@ export const defaultLimits: Limits = {
   // The slowest mobile network, 32 kbit/s. Who sends less holds an upload for nothing.
   bodyBytesPerSecondMin: 4096,
   // A quarter is enough for everybody else to be served, and a proxy that all calls come through hardly misses it.
-  peerSharePercent: 75,
+  callerSharePercent: 75,
   // Most requests wait for the encoder and decoder, which have their own, tighter admission.
   requestsMax: 256,
   // A short burst waits; anything longer is told to come back.

@@ -151,7 +151,7 @@ test("whatever a dialect's own reading and handling wait for, its place, upload 
   };
   for (const [what, work] of Object.entries(works)) {
     const request = new Request("http://localhost/");
-    await expect(admitted(entrance, { request, requestId: "r", peer: "p" }, work), what).rejects.toEqual(
+    await expect(admitted(entrance, { request, requestId: "r", caller: "p" }, work), what).rejects.toEqual(
       expect.objectContaining({ name: "TimeoutError" }),
     );
     const { places, uploads, heldBytes } = entrance;
@@ -180,7 +180,7 @@ test("what a call that was given up still reads is nobody's, and nothing is coun
     handle: async () => json({}),
   };
   const request = new Request("http://localhost/");
-  await expect(admitted(entrance, { request, requestId: "r", peer: "p" }, work)).rejects.toThrow();
+  await expect(admitted(entrance, { request, requestId: "r", caller: "p" }, work)).rejects.toThrow();
   late.resolve();
   await taken.promise;
   expect(entrance.heldBytes.held).toBe(0);

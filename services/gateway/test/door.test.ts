@@ -152,3 +152,37 @@ async function rawStatus(port: number, head: string): Promise<number> {
     socket.write(head);
   });
 }
+
+test("behind a trusted proxy each of its callers has a share, and one that has its own leaves the others theirs", async () => {
+  const release = Promise.withResolvers<void>();
+  const env = {
+    FLORENCE_TRUSTED_PROXIES: "127.0.0.1",
+    FLORENCE_GATEWAY_REQUESTS_MAX: "4",
+    FLORENCE_GATEWAY_QUEUE_MAX: "0",
+  };
+  const greedy = new Uint8Array([9]);
+  await using stack = await startStack({
+    env,
+    encoder: {
+      encode: async (request) => {
+        if (request.image[0] === 9) await release.promise;
+        return { key: "k", width: 10, height: 10, holder: "127.0.0.1:1" };
+      },
+    },
+  });
+  const from = (caller: string, body: Uint8Array<ArrayBuffer>) =>
+    fetch(`${stack.url}/v1/annotate?task=caption`, {
+      method: "POST",
+      headers: { "content-type": "image/png", "x-forwarded-for": caller },
+      body,
+    });
+  const held = [1, 2, 3].map(() => from("198.51.100.1", greedy));
+  await expect.poll(() => stack.encodes.length).toBe(3);
+  expect((await problemOf(await from("198.51.100.1", image))).code).toBe("overloaded");
+  expect((await from("198.51.100.2", image)).status).toBe(200);
+  expect((await from("192.0.2.1, 198.51.100.3", image)).status).toBe(200);
+  // What it says in front of the proxy's own word gives nobody another share.
+  expect((await problemOf(await from("198.51.100.77, 198.51.100.1", image))).code).toBe("overloaded");
+  release.resolve();
+  for (const answer of held) expect((await answer).status).toBe(200);
+});

@@ -4,12 +4,12 @@ import { Places } from "../src/http/places.ts";
 
 const never = new AbortController().signal;
 const overloaded = expect.objectContaining({ code: "overloaded" });
-const heavy = (peer: string) => ({ peer, light: false });
+const heavy = (caller: string) => ({ caller, light: false });
 
 /** Asks for places, and notes whose come in which order. */
 function asking(places: Places) {
   const served: string[] = [];
-  const ask = (name: string, request: { peer: string; light: boolean }) =>
+  const ask = (name: string, request: { caller: string; light: boolean }) =>
     places.acquire(request, never).then((place) => {
       served.push(name);
       return place;
@@ -17,11 +17,11 @@ function asking(places: Places) {
   return { served, ask };
 }
 
-test("a peer that is alone may have all places but the reserve; calls without an image and newcomers have that", async () => {
+test("a caller that is alone may have all places but the reserve; calls without an image and newcomers have that", async () => {
   const places = new Places({ running: 8, reserved: 2, waiting: 0 });
   for (let i = 0; i < 6; i++) await places.acquire(heavy("a"), never);
   await expect(places.acquire(heavy("a"), never)).rejects.toEqual(overloaded);
-  const light = await places.acquire({ peer: "a", light: true }, never);
+  const light = await places.acquire({ caller: "a", light: true }, never);
   await places.acquire(heavy("b"), never);
   await expect(places.acquire(heavy("b"), never)).rejects.toEqual(overloaded);
   light[Symbol.dispose]();
@@ -31,7 +31,7 @@ test("a peer that is alone may have all places but the reserve; calls without an
   await expect(places.acquire(heavy("d"), never)).rejects.toEqual(overloaded);
 });
 
-test("a free place goes to the waiting peer that has the fewest, and among its equals to who came first", async () => {
+test("a free place goes to the waiting caller that has the fewest, and among its equals to who came first", async () => {
   const places = new Places({ running: 3, reserved: 0, waiting: 9 });
   const { served, ask } = asking(places);
   const [first, second] = [await ask("a1", heavy("a")), await ask("a2", heavy("a")), await ask("b1", heavy("b"))];
@@ -44,7 +44,7 @@ test("a free place goes to the waiting peer that has the fewest, and among its e
   expect(places.running).toBe(3);
 });
 
-test("in a full queue the latest call of the peer that has the most makes room for one that has less, and for nobody else", async () => {
+test("in a full queue the latest call of the caller that has the most makes room for one that has less, and for nobody else", async () => {
   const places = new Places({ running: 1, reserved: 0, waiting: 2 });
   const { served, ask } = asking(places);
   const running = await ask("a1", heavy("a"));
@@ -81,12 +81,12 @@ test("who leaves the queue is not served, and its turn is the next one's", async
   );
 });
 
-test("of many peers each gets its turn, however many calls one of them has", async () => {
+test("of many callers each gets its turn, however many calls one of them has", async () => {
   const places = new Places({ running: 4, reserved: 0, waiting: 8 });
   const { served, ask } = asking(places);
   const asked = [
     ...Array.from({ length: 20 }, (_, i) => ask(`flood${i}`, heavy("flood"))),
-    ...["a", "b", "c", "d"].map((peer) => ask(peer, heavy(peer))),
+    ...["a", "b", "c", "d"].map((caller) => ask(caller, heavy(caller))),
   ];
   const left = (place: Disposable) => setTimeout(() => place[Symbol.dispose](), 1);
   await Promise.allSettled(asked.map((place) => place.then(left)));
@@ -94,7 +94,7 @@ test("of many peers each gets its turn, however many calls one of them has", asy
   expect(served.indexOf("d")).toBeLessThan(9); // After the four that ran, and among the next.
 });
 
-test("one peer's requests hold at most its share of bytes together, and its only request what there is", () => {
+test("one caller's requests hold at most its share of bytes together, and its only request what there is", () => {
   const bytes = new HeldBytes(100, 75);
   const [first, second] = [bytes.open("a"), bytes.open("a")];
   first.take(70);

@@ -9,7 +9,7 @@ const cut = async ({ signal }: { signal: AbortSignal }) => {
 };
 
 test("who sends nothing is cut off after a moment, who sends at the least rate is not", async () => {
-  const uploads = new Uploads({ max: 10, peerMax: 10, bytesPerSecondMin: 1000 });
+  const uploads = new Uploads({ max: 10, callerMax: 10, bytesPerSecondMin: 1000 });
   const silent = uploads.open("a");
   using steady = uploads.open("a");
   const sending = setInterval(() => steady.received(500), 100);
@@ -24,15 +24,15 @@ test("who sends nothing is cut off after a moment, who sends at the least rate i
 }, 15_000);
 
 test("without a least rate nobody is cut off", async () => {
-  const uploads = new Uploads({ max: 10, peerMax: 10, bytesPerSecondMin: 0 });
+  const uploads = new Uploads({ max: 10, callerMax: 10, bytesPerSecondMin: 0 });
   using silent = uploads.open("a");
   silent.received(0);
   await sleep(1_600);
   expect(silent.signal.aborted).toBe(false);
 });
 
-test("when there is no room, whoever is furthest behind of the peer that has the most makes some; who sends does not", async () => {
-  const uploads = new Uploads({ max: 4, peerMax: 3, bytesPerSecondMin: 1000 });
+test("when there is no room, whoever is furthest behind of the caller that has the most makes some; who sends does not", async () => {
+  const uploads = new Uploads({ max: 4, callerMax: 3, bytesPerSecondMin: 1000 });
   const [idle, sending, late] = [uploads.open("a"), uploads.open("a"), uploads.open("a")];
   const lone = uploads.open("b");
   expect(() => uploads.open("b")).toThrow(expect.objectContaining({ code: "overloaded" })); // Nobody is behind yet.
@@ -46,8 +46,8 @@ test("when there is no room, whoever is furthest behind of the peer that has the
   expect(uploads.size).toBe(0);
 });
 
-test("a peer that has its share makes room out of its own", async () => {
-  const uploads = new Uploads({ max: 100, peerMax: 2, bytesPerSecondMin: 1000 });
+test("a caller that has its share makes room out of its own", async () => {
+  const uploads = new Uploads({ max: 100, callerMax: 2, bytesPerSecondMin: 1000 });
   const [first] = [uploads.open("a"), uploads.open("a"), uploads.open("b")];
   expect(() => uploads.open("a")).toThrow(expect.objectContaining({ code: "overloaded" }));
   await sleep(300);

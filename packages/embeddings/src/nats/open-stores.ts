@@ -73,15 +73,14 @@ export async function openStores(
     events,
   });
   const store = resources.use(new TieredStore({ memory: inMemory, remote }));
-  const shared = role === "encoder" ? await openShared() : {};
-  const opened = resources.move();
-  return { store, ...shared, [Symbol.asyncDispose]: () => opened.disposeAsync() };
-
-  async function openShared(): Promise<Pick<Stores, "leases" | "remoteAliases">> {
-    const remoteAliases = resources.use(await RemoteAliases.open(link, { ttlMs, replicas, readMsMax, seal, events }));
-    const leases = resources.use(await Leases.open(link, { replicas, acquireMsMax: readMsMax, seal, events }));
-    return { remoteAliases, leases };
+  if (role === "decoder") {
+    const opened = resources.move();
+    return { store, [Symbol.asyncDispose]: () => opened.disposeAsync() };
   }
+  const remoteAliases = resources.use(await RemoteAliases.open(link, { ttlMs, replicas, readMsMax, seal, events }));
+  const leases = resources.use(await Leases.open(link, { replicas, acquireMsMax: readMsMax, seal, events }));
+  const opened = resources.move();
+  return { store, leases, remoteAliases, [Symbol.asyncDispose]: () => opened.disposeAsync() };
 }
 
 function tlsOf({ caFile, certFile, keyFile }: NatsConfig) {

@@ -38,8 +38,16 @@ export const readingSchema = z.strictObject({
     .optional(),
 });
 
+const schemas = new WeakMap<Limits, ReturnType<typeof createCallSchema>>();
+
 /** Everything of a call but its image. Strict: a field that is not known is a mistake that must not pass in silence. */
-export function callSchema(limits: Limits) {
+export function callSchema(limits: Limits): ReturnType<typeof createCallSchema> {
+  const schema = schemas.get(limits) ?? createCallSchema(limits); // Made once: that takes longer than most checks.
+  schemas.set(limits, schema);
+  return schema;
+}
+
+function createCallSchema(limits: Limits) {
   return z.strictObject({
     tasks: z.array(taskSchema).min(1).max(limits.tasksMax),
     options: z

@@ -24,19 +24,19 @@ export interface Entrance {
 }
 
 export function createEntrance(limits: Limits, events: GatewayEvents): Entrance {
-  const { requestsMax, queueMax, uploadsMax, heldBytesMax, peerSharePercent, bodyBytesPerSecondMin } = limits;
-  const peerShare = (max: number) => Math.ceil((max * peerSharePercent) / 100);
-  const reserved = requestsMax - peerShare(requestsMax);
+  const { requestsMax, queueMax, uploadsMax, heldBytesMax, callerSharePercent, bodyBytesPerSecondMin } = limits;
+  const callerShare = (max: number) => Math.ceil((max * callerSharePercent) / 100);
+  const reserved = requestsMax - callerShare(requestsMax);
   return {
     limits,
     events,
     places: new Places({ running: requestsMax, reserved, waiting: queueMax }),
     uploads: new Uploads({
       max: uploadsMax,
-      peerMax: peerShare(uploadsMax),
+      callerMax: callerShare(uploadsMax),
       bytesPerSecondMin: bodyBytesPerSecondMin,
     }),
-    heldBytes: new HeldBytes(heldBytesMax, peerShare(heldBytesMax)),
+    heldBytes: new HeldBytes(heldBytesMax, callerShare(heldBytesMax)),
   };
 }
 
@@ -63,12 +63,12 @@ export interface Work<R> {
 export async function admitted<R>(entrance: Entrance, incoming: Incoming, work: Work<R>): Promise<Response> {
   using scope = new DisposableStack();
   const { limits, heldBytes, places, events } = entrance;
-  const { request, requestId, peer } = incoming;
+  const { request, requestId, caller } = incoming;
   const call = scope.use(beginCall(requestId, request.signal, limits.deadlineMs));
-  const account = scope.use(heldBytes.open(peer));
+  const account = scope.use(heldBytes.open(caller));
   const answer = async () => {
     const content = await received(entrance, incoming, call, account, work.read);
-    scope.use(await places.acquire({ peer, light: work.isLight(content) }, call.signal));
+    scope.use(await places.acquire({ caller, light: work.isLight(content) }, call.signal));
     events.requestAdmitted({ requestId, waitMs: call.elapsedMs() });
     return await work.handle(content, { call, account, scope });
   };
@@ -78,15 +78,15 @@ export async function admitted<R>(entrance: Entrance, incoming: Incoming, work: 
 /** Reads a body that has a chance of being served: what would be refused is not received. It holds no place meanwhile, only its bytes. */
 async function received<R>(
   { limits, places, uploads }: Entrance,
-  { request, peer }: Incoming,
+  { request, caller }: Incoming,
   call: Call,
   account: HeldBytesAccount,
   read: Work<R>["read"],
 ): Promise<R> {
   const announced = request.headers.get("content-length");
   const light = announced !== null && Number(announced) <= lightBytesMax;
-  if (!places.takes({ peer, light })) throw atCapacity();
-  using upload = uploads.open(peer);
+  if (!places.takes({ caller, light })) throw atCapacity();
+  using upload = uploads.open(caller);
   const signal = AbortSignal.any([call.signal, upload.signal]);
   return await orAborted(read(request, { limits, account, signal, received: upload.received }), signal);
 }

@@ -7,39 +7,39 @@ import { Shares } from "./shares.ts";
  */
 export class HeldBytes {
   readonly #max: number;
-  readonly #peerMax: number;
+  readonly #callerMax: number;
   readonly #accounts = new Shares();
   readonly #bytes = new Shares();
   #held = 0;
 
-  /** At most `max` bytes for all, and `peerMax` for one peer; its only request may take what there is. */
-  constructor(max: number, peerMax = max) {
+  /** At most `max` bytes for all, and `callerMax` for one caller; its only request may take what there is. */
+  constructor(max: number, callerMax = max) {
     this.#max = max;
-    this.#peerMax = peerMax;
+    this.#callerMax = callerMax;
   }
 
-  /** An account for one request of a peer. Dispose it to give its bytes back. */
-  open(peer: string): HeldBytesAccount {
+  /** An account for one request of a caller. Dispose it to give its bytes back. */
+  open(caller: string): HeldBytesAccount {
     let taken = 0;
     let open = true;
-    this.#accounts.add(peer, 1);
+    this.#accounts.add(caller, 1);
     return {
       take: (bytes) => {
-        const alone = this.#accounts.get(peer) === 1;
-        if (this.#held + bytes > this.#max || (!alone && this.#bytes.get(peer) + bytes > this.#peerMax)) {
+        const alone = this.#accounts.get(caller) === 1;
+        if (this.#held + bytes > this.#max || (!alone && this.#bytes.get(caller) + bytes > this.#callerMax)) {
           throw new Fault("overloaded", "Too many images are being received. Try again shortly.", { retryAfterS: 1 });
         }
         if (!open) return; // Of a request that has been given up: nobody will give it back.
         this.#held += bytes;
-        this.#bytes.add(peer, bytes);
+        this.#bytes.add(caller, bytes);
         taken += bytes;
       },
       [Symbol.dispose]: () => {
         if (!open) return;
         open = false;
         this.#held -= taken;
-        this.#bytes.add(peer, -taken);
-        this.#accounts.add(peer, -1);
+        this.#bytes.add(caller, -taken);
+        this.#accounts.add(caller, -1);
       },
     };
   }
@@ -50,6 +50,6 @@ export class HeldBytes {
 }
 
 export interface HeldBytesAccount extends Disposable {
-  /** Throws `overloaded` when all requests together, or those of one peer, would hold too much. */
+  /** Throws `overloaded` when all requests together, or those of one caller, would hold too much. */
   take(bytes: number): void;
 }

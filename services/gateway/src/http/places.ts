@@ -4,14 +4,14 @@ import { Shares } from "./shares.ts";
 /** How many may be served. */
 export interface PlacesOptions {
   readonly running: number;
-  /** Of those running, how many places are kept for calls without an image, and for peers that have no place yet. */
+  /** Of those running, how many places are kept for calls without an image, and for callers that have no place yet. */
   readonly reserved: number;
   readonly waiting: number;
 }
 
 /** Who asks for a place. */
 export interface PlaceRequest {
-  readonly peer: string;
+  readonly caller: string;
   /** The call brings no image along. */
   readonly light: boolean;
 }
@@ -22,8 +22,8 @@ interface Waiter extends PlaceRequest {
 }
 
 /**
- * Places among the requests served, with a short queue, fair among peers: a free place goes to the waiting peer that has the fewest, and
- * when the queue is full, the latest of the peer that has the most makes room for one that has less. A peer that is alone may have all
+ * Places among the requests served, with a short queue, fair among callers: a free place goes to the waiting caller that has the fewest, and
+ * when the queue is full, the latest of the caller that has the most makes room for one that has less. A caller that is alone may have all
  * places but the reserve.
  */
 export class Places {
@@ -65,11 +65,11 @@ export class Places {
     return await this.#turn(request, signal);
   }
 
-  #turn({ peer, light }: PlaceRequest, signal: AbortSignal): Promise<Disposable> {
+  #turn({ caller, light }: PlaceRequest, signal: AbortSignal): Promise<Disposable> {
     return new Promise((resolve, reject) => {
       const leave = () => {
         this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
-        this.#all.add(peer, -1);
+        this.#all.add(caller, -1);
         signal.removeEventListener("abort", onAbort);
       };
       const onAbort = () => {
@@ -77,7 +77,7 @@ export class Places {
         reject(toFault(signal.reason));
       };
       const waiter: Waiter = {
-        peer,
+        caller,
         light,
         admit: () => {
           leave();
@@ -89,50 +89,50 @@ export class Places {
         },
       };
       this.#waiters.push(waiter);
-      this.#all.add(peer, 1);
+      this.#all.add(caller, 1);
       signal.addEventListener("abort", onAbort, { once: true });
     });
   }
 
-  #place({ peer }: PlaceRequest): Disposable {
+  #place({ caller }: PlaceRequest): Disposable {
     this.#running++;
-    this.#held.add(peer, 1);
-    this.#all.add(peer, 1);
+    this.#held.add(caller, 1);
+    this.#all.add(caller, 1);
     let freed = false;
     return {
       [Symbol.dispose]: () => {
         if (freed) return;
         freed = true;
         this.#running--;
-        this.#held.add(peer, -1);
-        this.#all.add(peer, -1);
+        this.#held.add(caller, -1);
+        this.#all.add(caller, -1);
         this.#admitNext();
       },
     };
   }
 
-  #mayRun({ peer, light }: PlaceRequest): boolean {
+  #mayRun({ caller, light }: PlaceRequest): boolean {
     const { running, reserved } = this.#options;
     if (this.#running < running - reserved) return true;
-    return this.#running < running && (light || this.#held.get(peer) === 0);
+    return this.#running < running && (light || this.#held.get(caller) === 0);
   }
 
   #admitNext(): void {
     let next: Waiter | undefined;
     for (const waiter of this.#waiters) {
       if (!this.#mayRun(waiter)) continue;
-      if (next === undefined || this.#held.get(waiter.peer) < this.#held.get(next.peer)) next = waiter;
+      if (next === undefined || this.#held.get(waiter.caller) < this.#held.get(next.caller)) next = waiter;
     }
     next?.admit();
   }
 
-  /** The latest waiter of the peer that has the most, where that is more than the asking peer would have. */
-  #whoMakesRoomFor({ peer }: PlaceRequest): Waiter | undefined {
-    let most = this.#all.get(peer) + 1;
+  /** The latest waiter of the caller that has the most, where that is more than the asking caller would have. */
+  #whoMakesRoomFor({ caller }: PlaceRequest): Waiter | undefined {
+    let most = this.#all.get(caller) + 1;
     let found: Waiter | undefined;
     for (const waiter of this.#waiters) {
-      const has = this.#all.get(waiter.peer);
-      if (has < most || (has === most && found?.peer !== waiter.peer)) continue;
+      const has = this.#all.get(waiter.caller);
+      if (has < most || (has === most && found?.caller !== waiter.caller)) continue;
       most = has;
       found = waiter;
     }

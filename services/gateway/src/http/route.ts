@@ -4,7 +4,7 @@ export interface Incoming {
   /** In the answer's x-request-id, in problem documents and in all events. */
   readonly requestId: string;
   /** Who it comes from, as far as sharing out goes: an address, or a network of them. */
-  readonly peer: string;
+  readonly caller: string;
 }
 
 /** One method of one path. */

@@ -11,13 +11,13 @@ import type { Route } from "./route.ts";
 
 /** Answers requests, whatever server brings them. */
 export interface Router {
-  /** `peer`: who it comes from, as far as sharing out goes. */
-  fetch(request: Request, peer?: string): Response | Promise<Response>;
+  /** `caller`: who it comes from, as far as sharing out goes. */
+  fetch(request: Request, caller?: string): Response | Promise<Response>;
 }
 
 /** Hangs the routes up, with request ids, events and problem documents around them, and a list of them at `/`. */
 export function createRouter(routes: readonly Route[], events: GatewayEvents, hosts?: readonly string[]): Router {
-  const app = new Hono<{ Variables: { requestId: string }; Bindings: { peer: string } }>();
+  const app = new Hono<{ Variables: { requestId: string }; Bindings: { caller: string } }>();
   app.use(async function withRequestId(c, next) {
     const begin = performance.now();
     const requestId = chooseRequestId(c.req.header("x-request-id"));
@@ -42,7 +42,7 @@ export function createRouter(routes: readonly Route[], events: GatewayEvents, ho
   const all = withList(routes);
   // Hono answers HEAD with GET's handler, without its body.
   for (const { method, path, handle } of all) {
-    app.on(method, path, (c) => handle({ request: c.req.raw, requestId: c.get("requestId"), peer: c.env.peer }));
+    app.on(method, path, (c) => handle({ request: c.req.raw, requestId: c.get("requestId"), caller: c.env.caller }));
   }
   for (const [path, methods] of methodsByPath(all)) {
     const allow = methods.join(", ");
@@ -67,7 +67,7 @@ export function createRouter(routes: readonly Route[], events: GatewayEvents, ho
     else events.requestRefused({ requestId, fault });
     return faultResponse(fault, requestId);
   });
-  return { fetch: (request, peer = "") => app.fetch(request, { peer }) };
+  return { fetch: (request, caller = "") => app.fetch(request, { caller }) };
 }
 
 /** Says what a path takes. What pages of other origins may do (CORS) would be said here; today that is nothing. */

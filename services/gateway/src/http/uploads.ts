@@ -4,9 +4,9 @@ import { Shares } from "./shares.ts";
 
 /** How bodies may come in. */
 export interface UploadsOptions {
-  /** Bodies being received at one time, of all peers and of one. */
+  /** Bodies being received at one time, of all callers and of one. */
   readonly max: number;
-  readonly peerMax: number;
+  readonly callerMax: number;
   /** What a body must bring on average; 0: nothing. */
   readonly bytesPerSecondMin: number;
 }
@@ -19,7 +19,7 @@ export interface Upload extends Disposable {
 }
 
 interface Sender {
-  readonly peer: string;
+  readonly caller: string;
   /** When it is too slow, unless more comes (performance.now). */
   dueAt: number;
   readonly controller: AbortController;
@@ -54,14 +54,14 @@ export class Uploads {
   }
 
   /** Throws `overloaded` when there is no room and nobody is slow. */
-  open(peer: string): Upload {
-    const { max, peerMax, bytesPerSecondMin } = this.#options;
-    const ownFull = this.#shares.get(peer) >= peerMax;
-    if ((ownFull || this.#senders.size >= max) && !this.#makeRoom(ownFull ? peer : undefined)) throw atCapacity();
+  open(caller: string): Upload {
+    const { max, callerMax, bytesPerSecondMin } = this.#options;
+    const ownFull = this.#shares.get(caller) >= callerMax;
+    if ((ownFull || this.#senders.size >= max) && !this.#makeRoom(ownFull ? caller : undefined)) throw atCapacity();
     const now = performance.now();
-    const sender: Sender = { peer, dueAt: now + firstMs, controller: new AbortController() };
+    const sender: Sender = { caller, dueAt: now + firstMs, controller: new AbortController() };
     this.#senders.add(sender);
-    this.#shares.add(peer, 1);
+    this.#shares.add(caller, 1);
     if (this.#timer === undefined) this.#sweepLater();
     return {
       signal: sender.controller.signal,
@@ -75,7 +75,7 @@ export class Uploads {
 
   #close(sender: Sender): void {
     if (!this.#senders.delete(sender)) return;
-    this.#shares.add(sender.peer, -1);
+    this.#shares.add(sender.caller, -1);
     if (this.#senders.size > 0) return;
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -86,13 +86,13 @@ export class Uploads {
     sender.controller.abort(new Fault("body_too_slow", "The body came too slowly. Send it again, without pauses."));
   }
 
-  /** Cuts off the sender that is furthest behind, of one peer or of the peer that has the most. Whether there was one. */
-  #makeRoom(peer: string | undefined): boolean {
+  /** Cuts off the sender that is furthest behind, of one caller or of the caller that has the most. Whether there was one. */
+  #makeRoom(caller: string | undefined): boolean {
     const now = performance.now();
-    const has = (sender: Sender) => (peer === undefined ? this.#shares.get(sender.peer) : 0);
+    const has = (sender: Sender) => (caller === undefined ? this.#shares.get(sender.caller) : 0);
     let worst: Sender | undefined;
     for (const sender of this.#senders) {
-      if (peer !== undefined && sender.peer !== peer) continue;
+      if (caller !== undefined && sender.caller !== caller) continue;
       if (sender.dueAt - now > firstMs - idleMs) continue;
       const worse = worst === undefined ? 1 : has(sender) - has(worst) || worst.dueAt - sender.dueAt;
       if (worse > 0) worst = sender;

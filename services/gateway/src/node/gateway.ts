@@ -15,8 +15,8 @@ import { logEvents } from "../log-events.ts";
 import { balancedClients } from "../peers/clients.ts";
 import type { Resolve } from "../peers/names.ts";
 import { Peers } from "../peers/peers.ts";
+import { createCallerOf } from "./caller-address.ts";
 import { boundConnections } from "./connections.ts";
-import { createPeerOf } from "./peer-address.ts";
 import { resolveHost } from "./resolve.ts";
 import { createUrlFetch } from "./url-fetch.ts";
 
@@ -84,10 +84,10 @@ export async function startGateway(
     stopping: stopping.signal,
     hosts: hostsOf(config),
   });
-  const peerOf = createPeerOf(config.trustedProxies);
+  const callerOf = createCallerOf(config.trustedProxies);
   const answer: FetchCallback = (request, env) => {
     const { socket } = (env as HttpBindings).incoming;
-    return app.fetch(request, peerOf(socket.remoteAddress, request.headers.get("x-forwarded-for") ?? undefined));
+    return app.fetch(request, callerOf(socket.remoteAddress, request.headers.get("x-forwarded-for") ?? undefined));
   };
   const server = createServer(
     {
@@ -114,7 +114,7 @@ export async function startGateway(
   server.timeout = config.deadlineMs + unreadMs;
   // Idle connections cost some kilobytes each, so there may be many; past this one is refused, not kept.
   const connectionsMax = Math.max(connectionsMin, 4 * (config.requestsMax + config.queueMax));
-  boundConnections(server, connectionsMax, Math.ceil((connectionsMax * config.peerSharePercent) / 100));
+  boundConnections(server, connectionsMax, Math.ceil((connectionsMax * config.callerSharePercent) / 100));
   const port = await listen(server, config.port, config.host);
   const url = `http://${formatAddress(reachableHost(config.host), port)}`;
   log.info({ url, encoder: config.encoder, decoder: config.decoder }, "gateway listening");

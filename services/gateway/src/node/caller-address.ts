@@ -1,24 +1,24 @@
 import { BlockList, isIP } from "node:net";
 
 /** Who a request comes from, out of its connection's address and its X-Forwarded-For header. */
-export type PeerOf = (address: string | undefined, forwardedFor: string | undefined) => string;
+export type CallerOf = (address: string | undefined, forwardedFor: string | undefined) => string;
 
 /**
- * Peers by address. `trustedProxies`: addresses or networks, comma-separated, whose word counts; what stands before theirs in the header is
- * the sender's invention and is not looked at. An IPv6 peer is its /64, which is what one customer gets. Throws an Error where the list
+ * Callers by address. `trustedProxies`: addresses or networks, comma-separated, whose word counts; what stands before theirs in the header is
+ * the sender's invention and is not looked at. An IPv6 caller is its /64, which is what one customer gets. Throws an Error where the list
  * is none.
  */
-export function createPeerOf(trustedProxies: string | undefined): PeerOf {
+export function createCallerOf(trustedProxies: string | undefined): CallerOf {
   const trusted = networks(trustedProxies);
   return (address = "", forwardedFor = "") => {
-    let peer = plain(address);
+    let caller = plain(address);
     const hops = forwardedFor.split(",");
-    while (hops.length > 0 && trusted(peer)) {
+    while (hops.length > 0 && trusted(caller)) {
       const hop = plain((hops.pop() ?? "").trim());
       if (isIP(hop) === 0) break;
-      peer = hop;
+      caller = hop;
     }
-    return isIP(peer) === 6 ? network64(peer) : peer;
+    return isIP(caller) === 6 ? network64(caller) : caller;
   };
 }
 
