@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { describeWithNats, startServer, until } from "@florence/nats-server/testing";
 import { CacheResult, CacheTier, type EncodeResponse } from "@florence/proto/encoder";
+import sharp from "sharp";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { drawImage } from "./support/cluster.ts";
 import { buildModel, embeddingFrom, encodedBy, startClusterEncoder } from "./support/encoders.ts";
@@ -38,6 +39,32 @@ describeWithNats("what has not reached NATS", () => {
       cacheTier: CacheTier.MEMORY,
     });
     expect(await encodedBy(both)).toBe(1);
+  });
+});
+
+describeWithNats("what was done to an image", () => {
+  test("is said by an encoder that knows the file from NATS as by the one that decoded it, and backgrounds stay apart", async () => {
+    await using server = await startServer();
+    await using maker = await startClusterEncoder(server, built);
+    await using other = await startClusterEncoder(server, built);
+    const create = { width: 40, height: 30, channels: 4, background: { r: 9, g: 200, b: 90, alpha: 0.25 } } as const;
+    const image = await sharp({ create }).png().toBuffer();
+    const ways = [new Uint8Array(0), new Uint8Array([255, 255, 255]), new Uint8Array([255, 255, 254])];
+    const ask = ({ client }: typeof maker) =>
+      Promise.all(ways.map((background) => client.encode({ image, background }, { deadlineMs })));
+    const made = await ask(maker);
+    expect(made.map(({ warnings }) => warnings.map(({ code }) => code))).toEqual([["alpha_dropped"], [], []]);
+    expect(new Set(made.map(({ key }) => key)).size).toBe(3);
+    // Each its embedding and its alias.
+    await until(() => maker.counts.valueWritten === 6);
+    const had = await ask(other);
+    for (const [i, answer] of had.entries()) {
+      const { key, warnings } = made[i] as EncodeResponse;
+      expect(answer).toMatchObject({ key, warnings, cacheResult: HIT, cacheTier: CacheTier.NATS, preprocessMs: 0 });
+    }
+    expect(await encodedBy([other])).toBe(0);
+    const wrong = other.client.encode({ image, background: new Uint8Array(4) }, { deadlineMs });
+    await expect(wrong).rejects.toMatchObject({ code: "option_invalid" });
   });
 });
 

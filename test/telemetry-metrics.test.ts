@@ -201,6 +201,32 @@ test("each line of a request's log names its trace", () => {
   }
 });
 
+test("an answer's head names its trace and says where its time went, and the request's line says the same", async () => {
+  const response = await fetch(`${services.url}/v1/annotate?task=caption&num_beams=1&max_new_tokens=5`, {
+    method: "POST",
+    headers: { "content-type": "image/png" },
+    body: image,
+  });
+  const { timing_ms, id } = (await response.json()) as { timing_ms: Record<string, number>; id: string };
+  expect(response.headers.get("x-trace-id")).toMatch(/^[0-9a-f]{32}$/);
+  expect(response.headers.get("server-timing")).toBe(
+    Object.entries(timing_ms)
+      .map(([stage, ms]) => `${stage};dur=${ms}`)
+      .join(", "),
+  );
+  expect(Object.keys(timing_ms)).toEqual(expect.arrayContaining(["encode", "decode", "total"]));
+  const line = services
+    .log()
+    .split("\n")
+    .find((text) => text.includes(id) && text.includes('"msg":"request"'));
+  expect(JSON.parse(line as string)).toMatchObject({
+    trace_id: response.headers.get("x-trace-id"),
+    cache: "hit",
+    tier: "memory",
+    stages: Object.fromEntries(Object.entries(timing_ms).map(([stage, ms]) => [`${stage}_ms`, ms])),
+  });
+});
+
 test("off, nothing is loaded and nothing is heard", async () => {
   const telemetry = await startTelemetry(readConfig({}, telemetryConfig), { service: "test" });
   expect(Object.values(telemetry.listeners).flat()).toEqual([]);

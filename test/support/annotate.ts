@@ -16,6 +16,7 @@ export interface Answer {
   readonly detail?: string;
   readonly image: { readonly id: string; readonly width: number; readonly height: number };
   readonly model: { readonly name: string; readonly digest: string };
+  readonly warnings?: readonly { readonly code: string; readonly message: string }[];
   readonly results: readonly Result[];
   readonly cache: { readonly result: string; readonly tier: string; readonly encodings: number };
 }

@@ -5,7 +5,11 @@ const model = /^@florence\/model(\/|$)/;
 const proto = /^@florence\/proto\//;
 const embeddings = /^@florence\/embeddings(\/(nats|settings))?$/;
 const service = /^@florence\/service(\/|$)/;
-const [grpc, worker, node] = [/^@florence\/grpc(\/settings)?$/, /^@florence\/worker(\/server)?$/, /^@florence\/node$/];
+const [grpc, worker, node] = [
+  /^@florence\/grpc(\/settings)?$/,
+  /^@florence\/worker(\/(server|process))?$/,
+  /^@florence\/node$/,
+];
 const telemetry = /^@florence\/telemetry(\/(config|registry))?$/;
 const products = /^@florence\/(?!cli|playground|lab)/;
 const tools = /^@florence\/nats-server(\/testing)?$/;

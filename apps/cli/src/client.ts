@@ -12,6 +12,12 @@ export interface Problem {
   readonly detail: string;
 }
 
+/** Something that was done to an image or a text and could surprise. */
+export interface Warning {
+  readonly code: string;
+  readonly message: string;
+}
+
 /** One result of an annotate call, with details. */
 export type Result =
   | {
@@ -21,6 +27,7 @@ export type Result =
       readonly text: string;
       readonly score: number;
       readonly finish_reason: string;
+      readonly warnings?: readonly Warning[];
       readonly ids: readonly number[];
       readonly prompt_ids: readonly number[];
       readonly token_log_probs: readonly number[];
@@ -30,6 +37,8 @@ export type Result =
 export interface Answer {
   readonly model: { readonly name: string; readonly precision: string; readonly digest: string };
   readonly image: { readonly width: number; readonly height: number };
+  /** Of the image; absent where there are none. */
+  readonly warnings?: readonly Warning[];
   readonly results: readonly Result[];
 }
 

@@ -1,6 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
-import { decodeImage } from "@florence/model";
+import { type DecodeOptions, decodeImage } from "@florence/model";
 import { Canvas, type Color, type Point } from "./canvas.ts";
 import type { Answer } from "./client.ts";
 
@@ -21,9 +21,17 @@ interface Drawn {
   readonly label: string;
 }
 
+/** How the image was read for the answer, so that it is drawn on as the model saw it. */
+export type ImageReading = Pick<DecodeOptions, "autoOrient" | "background">;
+
 /** Draws every region of an answer on its image, with label and score, and writes a PNG. */
-export async function drawAnswer(image: Uint8Array, answer: Answer, file: string, autoOrient: boolean): Promise<void> {
-  const { width, height, rgb } = await decodeImage(image, { autoOrient });
+export async function drawAnswer(
+  image: Uint8Array,
+  answer: Answer,
+  file: string,
+  reading: ImageReading,
+): Promise<void> {
+  const { width, height, rgb } = await decodeImage(image, reading);
   const canvas = new Canvas(width, height, new Uint8Array(rgb));
   const unit = Math.max(width, height);
   const thickness = Math.max(2, unit / 300);

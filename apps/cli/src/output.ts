@@ -10,6 +10,7 @@ export function imageJson(image: string, answer: Answer, tasks: readonly TaskArg
     width: answer.image.width,
     height: answer.image.height,
     model: { name, precision, digest },
+    ...(answer.warnings && { warnings: answer.warnings }),
     results: answer.results.map((result, i) => resultJson(result, tasks[i] as TaskArgument)),
   };
 }
@@ -27,6 +28,7 @@ function resultJson(result: Result, { token, input }: TaskArgument): object {
     tokenLogProbs: result.token_log_probs,
     score: result.score,
     finishReason: result.finish_reason,
+    ...(result.warnings && { warnings: result.warnings }),
   };
 }
 
@@ -43,6 +45,15 @@ export function imageText(image: string, answer: Answer): string {
     else lines.push(`  ${result.task}:`, ...regionLines(value as Record<string, unknown[]>));
   }
   return `${lines.map(printable).join("\n")}\n`;
+}
+
+/** What was done to the image and the tasks' texts and could surprise, a line each. */
+export function warningLines(image: string, answer: Answer): string {
+  const ofTasks = answer.results.flatMap((result) =>
+    "error" in result ? [] : (result.warnings ?? []).map(({ message }) => `${result.task}: ${message}`),
+  );
+  const all = [...(answer.warnings ?? []).map(({ message }) => message), ...ofTasks];
+  return all.map((text) => `${printable(`${image}: warning: ${text}`)}\n`).join("");
 }
 
 /** A model may write anything; a terminal must not take it for commands. */

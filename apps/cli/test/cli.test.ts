@@ -194,6 +194,31 @@ describe("florence run", () => {
     expect(stderr).toContain("README.md");
   });
 
+  test("says what was done to an image and a text, for people beside the answer and for scripts in it", async () => {
+    const file = join(folder, "half.png");
+    const background = { r: 200, g: 20, b: 30, alpha: 0.5 };
+    await sharp({ create: { width: 64, height: 64, channels: 4, background } })
+      .png()
+      .toFile(file);
+    const ask = ["run", file, "-t", "phrase_grounding= a red square", "--beams", "1"];
+    const people = await florence(...ask);
+    expect(people.code).toBe(0);
+    expect(people.stderr.trim().split("\n")).toEqual([
+      `${file}: warning: Some pixels are transparent: their stored colours were read as if they were not. Set a background to see them on it.`,
+      `${file}: warning: phrase_grounding: White space around the text was left out.`,
+    ]);
+    expect(people.stdout).not.toContain("warning");
+    const codes = (list?: { code: string }[]) => list?.map(({ code }) => code);
+    const scripts = await florence(...ask, "--json");
+    expect(scripts.stderr).toBe("");
+    const { warnings, results } = JSON.parse(scripts.stdout);
+    expect([codes(warnings), codes(results[0].warnings)]).toEqual([["alpha_dropped"], ["text_trimmed"]]);
+    const out = join(folder, "on-white.png");
+    const drawn = await florence("run", file, "-t", "caption", "--background", "#ffffff", "--draw", out);
+    expect(drawn.stderr).toBe(`drawn: ${out}\n`);
+    expect([...(await sharp(out).raw().toBuffer()).subarray(0, 3)]).toEqual([227, 137, 142]);
+  });
+
   test("draws what it found", async () => {
     const out = join(folder, "drawn/answer.png");
     const { code } = await florence("run", "models/demo/shapes.png", "-t", "object_detection", "--draw", out);
@@ -213,6 +238,7 @@ describe("what is wrong is said in one line", () => {
     [2, ["run", "--task", "caption"]],
     [2, ["dance"]],
     [2, ["run", "models/demo/shapes.png", "--task", "caption", "--beams", "many"]],
+    [2, ["run", "models/demo/shapes.png", "--task", "caption", "--background", "white"]],
     [2, ["serve", "--role", "cook"]],
     [1, ["run", "models/demo/shapes.png", "--task", "make_coffee"]],
     [1, ["run", "nowhere.png", "--task", "caption"]],

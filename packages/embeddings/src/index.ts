@@ -1,4 +1,4 @@
-export { type Alias, AliasMap, type AliasParts, aliasName } from "./alias.ts";
+export { type Alias, AliasMap, type AliasParts, type AliasWarning, aliasName } from "./alias.ts";
 export { type Decoded, EmbeddingCodec, type Flaw, headerBytes } from "./codec.ts";
 export { allFinite, type Embedding, isWhole } from "./embedding.ts";
 export { type EmbeddingEvents, embeddingEvents } from "./events.ts";

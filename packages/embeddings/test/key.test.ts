@@ -53,8 +53,12 @@ test("a key from outside is recognised by its form alone", () => {
   }
 });
 
-test("a file's alias depends on its orientation handling and its tenant", () => {
+test("a file's alias depends on its orientation handling, its background and its tenant", () => {
   const file = { fileSha256: "a".repeat(64), ignoreOrientation: false };
-  const names = [file, { ...file, ignoreOrientation: true }, { ...file, tenant: "acme" }].map(aliasName);
-  expect(new Set(names).size).toBe(3);
+  const own = [{}, { background: [0, 0, 0] }, { background: [0, 0, 1] }, { background: [1, 0, 0] }] as const;
+  const names = own.flatMap((colour) =>
+    [{}, { ignoreOrientation: true }, { tenant: "acme" }].map((rest) => aliasName({ ...file, ...colour, ...rest })),
+  );
+  expect(new Set(names).size).toBe(12);
+  for (const name of names) expect(name).toMatch(/^[-.0-9a-z]+$/);
 });

@@ -112,7 +112,7 @@ test("a disposed store holds nothing", async () => {
 
 test("aliases are bounded, and the least recently used goes first", () => {
   const aliases = new AliasMap({ entriesMax: 2 });
-  const alias = { key: "k", width: 4, height: 3 };
+  const alias = { key: "k", width: 4, height: 3, warnings: [] };
   aliases.set("a", alias);
   aliases.set("b", alias);
   aliases.get("a");

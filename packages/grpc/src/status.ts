@@ -48,13 +48,14 @@ function isServiceError(error: Error): error is Error & StatusLike {
 // grpc-js's own words, said with RESOURCE_EXHAUSTED: nothing is busy then, and coming back later does not help. A size that the other side refuses comes with the headers of its answer.
 const sentTooLarge = /^Attempted to send message with a size larger than/;
 const receivedTooLarge = /^Received message.* larger than/;
+const answeredTooLarge = /^Sent message larger than/;
 
 function tooLarge({ details, metadata }: StatusLike): Fault | undefined {
   const fromServer = Object.keys(metadata.getMap()).length > 0;
   if (sentTooLarge.test(details) || (fromServer && receivedTooLarge.test(details))) {
     return new Fault("body_invalid", "The request is larger than the service takes.", { internal: details });
   }
-  if (!receivedTooLarge.test(details)) return undefined;
+  if (!receivedTooLarge.test(details) && !answeredTooLarge.test(details)) return undefined;
   return new Fault("internal", "Something went wrong inside the service.", { internal: details });
 }
 

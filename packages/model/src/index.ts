@@ -46,6 +46,7 @@ export {
 } from "./generation/options.ts";
 export { scoreRegions } from "./generation/scores.ts";
 export type { Finished, FinishReason, Hypothesis, Search } from "./generation/search.ts";
+export { parseColour } from "./image/colour.ts";
 export {
   type DecodedImage,
   type DecodeOptions,
@@ -54,9 +55,10 @@ export {
   imageSideMax,
   type RgbImage,
 } from "./image/decode.ts";
+export type { Colour } from "./image/pixels.ts";
 export { imageDigest, type PreparedImage, prepareImage } from "./image/prepare.ts";
 export { resizeBicubic } from "./image/resize.ts";
-export { imageTypeOf } from "./image/type.ts";
+export { formatNames, imageTypeOf } from "./image/type.ts";
 export type { ImageWarning, ImageWarningCode } from "./image/warnings.ts";
 export {
   type AnswerKind,

@@ -2,6 +2,9 @@ import { ModelError } from "./errors.ts";
 import { checkCorners } from "./regions.ts";
 import { strip } from "./text/python-text.ts";
 
+export { colourPattern, parseColour } from "./image/colour.ts";
+export type { Colour } from "./image/pixels.ts";
+export { type PromptWarning, promptWarnings } from "./prompt-warnings.ts";
 export { checkCorners, type PixelRegion, parsePixelRegion, regionToLocations } from "./regions.ts";
 
 /** How an answer's text is read; the names are those of the reference's post-processor. */

@@ -55,13 +55,13 @@ export const faultTable = Object.freeze({
     status.INVALID_ARGUMENT,
     422,
     "The image cannot be decoded",
-    "The file is damaged, cut off or empty. Send it again, whole.",
+    "The file is damaged, cut off or empty, or takes too long or too much memory to decode. Send it again, whole, or save it anew.",
   ),
   image_type_unsupported: request(
     status.INVALID_ARGUMENT,
     415,
     "The image's format is not supported",
-    "The bytes are no JPEG, PNG, WebP or GIF, whatever the call says they are. Convert the image.",
+    "The bytes are no image of a format that is read, whatever the call says they are. The detail names what they are and what is read: convert the image.",
   ),
   image_too_large: request(
     status.INVALID_ARGUMENT,

@@ -115,7 +115,7 @@ function workerMetrics(record: Instruments) {
 }
 
 function encoderMetrics(record: Instruments) {
-  beginAtZero(record, ["images", "encodingsSaved"]);
+  beginAtZero(record, ["images", "encodingsSaved", "imageProcesses"]);
   for (const queue of ["admission", "vision"] as const) record.imagesWaiting(0, { queue });
   return {
     imageAnswered(about: {
@@ -129,6 +129,8 @@ function encoderMetrics(record: Instruments) {
       if (result === "miss") record.encodeSeconds(seconds(preprocessMs + encodeMs));
       else record.encodingsSaved(1);
     },
+    processKilled: ({ why }: { why: "time" | "memory" | "crash" }) => record.imageProcesses(1, { why }),
+    processFailed: () => record.imageProcesses(1, { why: "start" }),
     imageAdmitted: ({ waitedMs }: { waitedMs: number }) =>
       record.encoderWait(seconds(waitedMs), { queue: "admission" }),
     imageDecoded: ({ preprocessMs }: { preprocessMs: number }) => record.imageDecodeSeconds(seconds(preprocessMs)),

@@ -209,13 +209,18 @@ export const metrics = {
   }),
   modelLoad: gauge("florence_model_load_seconds", {
     unit: "s",
-    labels: { worker: ["image", "vision", "decode", other] },
+    labels: { worker: ["vision", "decode", other] },
     help: "How long a worker took from its start until it took calls; loading its graphs is nearly all of it.",
   }),
   workerCrashes: counter("florence_worker_crashes_total", {
     unit: "1",
-    labels: { worker: ["image", "vision", "decode", other] },
+    labels: { worker: ["vision", "decode", other] },
     help: "Workers that fell, or could not be started again.",
+  }),
+  imageProcesses: counter("florence_image_processes_ended_total", {
+    unit: "1",
+    labels: { why: ["time", "memory", "crash", "start"] },
+    help: "Processes that decode images and were ended for their time or memory, crashed, or could not be started.",
   }),
   rpcSeconds: histogram("florence_rpc_duration_seconds", {
     unit: "s",

@@ -57,11 +57,12 @@ export const encoderConfig = {
     min: 1,
     max: 1024 * GiB,
   }),
-  // Hashing and resizing 1080p takes about 15 ms, a run of the model many times that: one thread feeds it.
+  // One opens images while the other is busy with a large one, or is being replaced because its image killed it. Each takes some 90 MB,
+  // and while it decodes what image-limits.ts says: at most 850 MB for one of them, 380 MB for each other.
   imageWorkers: integer({
     variable: "FLORENCE_ENCODER_IMAGE_WORKERS",
-    help: "Threads that hash and resize; each has two images at a time.",
-    default: 1,
+    help: "Processes that open images, each one at a time.",
+    default: 2,
     min: 1,
     max: 64,
   }),
@@ -81,7 +82,7 @@ export const encoderConfig = {
     min: 0,
     max: 65536,
   }),
-  // 8 MB, and many times the embeddings that the store holds.
+  // 8 MB, or 32 where every file gave rise to every warning, and many times the embeddings that the store holds.
   aliasesMax: integer({
     variable: "FLORENCE_ENCODER_ALIASES_MAX",
     help: "Files whose pixels' digest is remembered.",
@@ -107,7 +108,7 @@ export const encoderConfig = {
   }),
   // A 24-megapixel JPEG is about 10 MiB.
   uploadBytesMax: integer({ help: "Largest image file, bytes.", default: 16 * MiB, min: 1, max: 1024 ** 3 }),
-  // 150 MB decoded, and more than nearly all cameras make. Two of them for each image worker are in memory at worst.
+  // 150 MB decoded, and more than nearly all cameras make. Of more than 16 megapixels one is decoded at a time.
   pixelsMax: integer({ help: "Largest image, width times height.", default: 50_000_000, min: 1, max: 1e9 }),
   // Longer than a queue's worth of runs, shorter than an orchestrator's patience with a margin for the rest.
   drainMs: integer({

@@ -52,8 +52,8 @@ export interface RunningEncoder extends AsyncDisposable {
 }
 
 /**
- * Starts an encoder: loads the vision graph in worker threads and serves florence.v1.Encoder. Throws when the graph cannot be loaded or
- * run, the certificates used, or the address bound; what was started by then is stopped.
+ * Starts an encoder: loads the vision graph in worker threads, starts processes for images and serves florence.v1.Encoder. Throws when the
+ * graph cannot be loaded or run, the certificates used, or the address bound; what was started by then is stopped.
  */
 export async function startEncoder(config: EncoderConfig, options: EncoderOptions): Promise<RunningEncoder> {
   const { model, cluster = noCluster } = options;
@@ -71,17 +71,25 @@ export async function startEncoder(config: EncoderConfig, options: EncoderOption
   const events = createEvents(encoderEvents, [
     listener,
     logEncoder(log),
-    { workerReady: tellHealth, workerCrashed: tellHealth },
+    {
+      workerReady: tellHealth,
+      workerCrashed: tellHealth,
+      processReplaced: tellHealth,
+      processFailed: tellHealth,
+    },
     ...(options.listeners ?? []),
   ]);
   const { storeBytesMax: bytesMax, storeTtlMs: ttlMs } = config;
   const store = options.store ?? resources.use(new MemoryStore({ bytesMax, ttlMs, events }));
 
   const images = resources.use(
-    await ImagePool.start(
-      { size: manifest.config.preprocess.size, pixelsMax: config.pixelsMax },
-      { count: config.imageWorkers, waitingMax: config.imagesMax, events },
-    ),
+    await ImagePool.start({
+      size: manifest.config.preprocess.size,
+      pixelsMax: config.pixelsMax,
+      count: config.imageWorkers,
+      waitingMax: config.imagesMax,
+      events,
+    }),
   );
   const vision = resources.use(
     await VisionPool.start(model, {

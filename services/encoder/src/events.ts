@@ -1,7 +1,7 @@
 import { embeddingEvents, type Tier } from "@florence/embeddings";
 import { callEvents, logCalls } from "@florence/grpc";
 import { type Events, event, type Listener, type Logger } from "@florence/service";
-import { logWorkers, workerEvents } from "@florence/worker";
+import { logProcesses, logWorkers, processEvents, workerEvents } from "@florence/worker";
 import type { Outcome } from "./shared-encoding.ts";
 
 /** Everything that happens in an encoder. Times are milliseconds. */
@@ -9,6 +9,7 @@ export const encoderEvents = {
   ...callEvents,
   ...embeddingEvents,
   ...workerEvents,
+  ...processEvents,
   serving: event<{ address: string; advertised: string; model: string; precision: string }>("The encoder takes calls."),
   imageAnswered: event<{
     outcome: Outcome;
@@ -52,6 +53,7 @@ export function logEncoder(log: Logger): Listener<typeof encoderEvents> {
   return {
     ...logCalls(log),
     ...logWorkers(log),
+    ...logProcesses(log),
     serving: ({ advertised: holder, ...about }) => log.info({ ...about, holder }, "encoder serving"),
     encodingGivenUp: (about) => log.debug(about, "another encoder did not finish an image"),
     leaseKept: ({ error }) => log.error({ err: error }, "a lease was not given back"),

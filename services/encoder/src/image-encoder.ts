@@ -15,12 +15,12 @@ import type { Encoding } from "@florence/model";
 import { type Admission, Fault } from "@florence/service";
 import type { EncoderEvents } from "./events.ts";
 import type { ImagePool } from "./image-pool.ts";
+import type { ImageRequest } from "./image-process.ts";
 import type { CallEnd, Obtained, Outcome, SharedEncoding } from "./shared-encoding.ts";
 import type { VisionPool } from "./vision-pool.ts";
 
 /** What decides an embedding beside the file itself. */
-export interface ImageOptions {
-  readonly ignoreOrientation: boolean;
+export interface ImageOptions extends ImageRequest {
   readonly tenant: string;
 }
 
@@ -89,14 +89,10 @@ export class ImageEncoder {
     const cameMs = performance.now();
     using _place = await admission.acquire(signal);
     events.imageAdmitted({ waitedMs: performance.now() - cameMs });
-    const { width, height, sha256, pixels, preprocessMs } = await images.prepare(
-      file,
-      options.ignoreOrientation,
-      signal,
-    );
+    const { width, height, sha256, warnings, pixels, preprocessMs } = await images.prepare(file, options, signal);
     events.imageDecoded({ width, height, preprocessMs });
     const key = this.#keyOf(sha256, options);
-    const alias: Alias = { key, width, height };
+    const alias: Alias = { key, width, height, warnings };
     this.#aliases.set(name, alias);
     remoteAliases?.put(this.#remoteName(name), alias);
     const run = (shared: AbortSignal) => this.#run(key, pixels, { signal: shared, deadline });

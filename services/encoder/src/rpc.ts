@@ -1,5 +1,5 @@
 import { type EmbeddingCodec, type EmbeddingStore, isEmbeddingKey, type Tier } from "@florence/embeddings";
-import { describeModel, type Manifest } from "@florence/model";
+import { type Colour, describeModel, type Manifest } from "@florence/model";
 import { CacheResult, CacheTier, type Encoder } from "@florence/proto/encoder";
 import { Fault, type Handlers } from "@florence/service";
 import type { EncoderEvents } from "./events.ts";
@@ -36,7 +36,7 @@ const cacheTiers: Record<Tier, CacheTier> = { memory: CacheTier.MEMORY, nats: Ca
 export function encoderHandlers(parts: RpcParts): Handlers<typeof Encoder> {
   const { manifest, encoder, store, uploadBytesMax, events } = parts;
   return {
-    encode: async ({ image, ignoreOrientation, tenant }, end) => {
+    encode: async ({ image, ignoreOrientation, tenant, background }, end) => {
       const began = performance.now();
       if (image.length === 0) throw new Fault("image_missing", "The call holds no image.");
       if (image.length > uploadBytesMax) {
@@ -45,8 +45,9 @@ export function encoderHandlers(parts: RpcParts): Handlers<typeof Encoder> {
       if (tenant.length > tenantCharactersMax) {
         throw new Fault("body_invalid", `A tenant's name has at most ${tenantCharactersMax} characters.`);
       }
-      const encoded = await encoder.encode(image, { ignoreOrientation, tenant }, end);
-      const { key, width, height, outcome, tier, preprocessMs, encodeMs } = encoded;
+      const options = { ignoreOrientation, tenant, background: toColour(background) };
+      const encoded = await encoder.encode(image, options, end);
+      const { key, width, height, warnings, outcome, tier, preprocessMs, encodeMs } = encoded;
       // What was neither is waiting: for a place, for a worker, or for the call that this one joined.
       const queueMs = Math.max(0, performance.now() - began - preprocessMs - encodeMs);
       events.imageAnswered({ outcome, tier, preprocessMs, queueMs, encodeMs });
@@ -61,6 +62,7 @@ export function encoderHandlers(parts: RpcParts): Handlers<typeof Encoder> {
         preprocessMs,
         queueMs,
         encodeMs,
+        warnings: [...warnings],
       };
     },
     getEmbedding: async ({ key }, { signal }) => {
@@ -76,6 +78,13 @@ export function encoderHandlers(parts: RpcParts): Handlers<typeof Encoder> {
       imagesEncoded: BigInt(parts.imagesEncoded()),
     }),
   };
+}
+
+/** Three bytes, or none for no colour. */
+function toColour(bytes: Uint8Array): Colour | undefined {
+  if (bytes.length === 0) return undefined;
+  if (bytes.length !== 3) throw new Fault("option_invalid", "A background has three bytes: red, green and blue.");
+  return [...bytes] as [number, number, number];
 }
 
 /** A store that knows times but not this key has dropped it already. */

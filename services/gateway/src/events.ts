@@ -31,6 +31,9 @@ export const gatewayEvents = {
   requestAnswered: event<
     OfRequest & { readonly method: string; readonly path: string; readonly status: number; readonly ms: number }
   >("An answer's head is ready; of a stream, the events are still to come."),
+  answerComplete: event<
+    OfRequest & { readonly cache: string; readonly tier: string; readonly stagesMs: Readonly<Record<string, number>> }
+  >("All of an answer is there: how its embedding was come by, and where its time went."),
   streamFailed: event<OfRequest & { readonly fault: Fault }>("A stream ends early, with a fault of the system's."),
 
   imageReceived: event<OfRequest & { readonly bytes: number }>("A request brought its image along."),

@@ -6,9 +6,21 @@ import { probePaths, readyPath } from "./http/probes.ts";
 export function logEvents(log: Logger): Listener<typeof gatewayEvents> {
   // What the last probe said.
   let ready = true;
+  // What the lines of requests that are being answered will say besides; the gateway bounds how many there are.
+  const open = new Map<string, object>();
   return {
+    requestReceived: ({ requestId }) => void open.set(requestId, {}),
+    answerComplete({ requestId, stagesMs, ...cache }) {
+      // With the unit in the names: a field called prompt would be taken for one, and redacted.
+      const stages = Object.fromEntries(Object.entries(stagesMs).map(([stage, ms]) => [`${stage}_ms`, ms]));
+      const about = { ...cache, stages };
+      if (open.has(requestId)) open.set(requestId, about);
+      else log.info({ requestId, ...about }, "stream complete"); // Its request's line was written with its head.
+    },
     requestAnswered(line) {
-      if (!probePaths.has(line.path)) log.info(line, "request");
+      const about = open.get(line.requestId);
+      open.delete(line.requestId);
+      if (!probePaths.has(line.path)) log.info({ ...line, ...about }, "request");
       else log.debug(line, "request");
       if (line.path === readyPath && line.status === 200 && !ready) {
         ready = true;

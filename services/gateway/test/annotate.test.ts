@@ -166,6 +166,10 @@ test("every mistake that needs no image is refused before anything is encoded, w
     ["prompt_too_long", "tasks[0]", { image: { data }, tasks: [{ task: "prompt", text: "x".repeat(2001) }] }],
     ["option_invalid", "options.num_beams", { image: { data }, tasks, options: { num_beams: 6 } }],
     ["option_invalid", "options.beams", { image: { data }, tasks, options: { beams: 1 } }],
+    ["option_invalid", "options.background", { image: { data }, tasks, options: { background: "white" } }],
+    ["option_invalid", "options.background", { image: { data }, tasks, options: { background: "#fff" } }],
+    ["option_invalid", "options.background", { image: { data }, tasks, options: { background: [0, 0] } }],
+    ["option_invalid", "options.background[2]", { image: { data }, tasks, options: { background: [0, 0, 256] } }],
     ["option_invalid", "options.max_new_tokens", { image: { data }, tasks, options: { max_new_tokens: 1.5 } }],
   ];
   for (const [code, place, body] of cases) {
@@ -179,6 +183,7 @@ test("every mistake that needs no image is refused before anything is encoded, w
     ["task=caption&num_beams=many", "option_invalid"],
     ["task=caption&num_beams=1&num_beams=2", "option_invalid"],
     ["task=caption&beams=1", "option_invalid"],
+    ["task=caption&background=%23ffff", "option_invalid"],
     ["task=caption&stream=maybe", "body_invalid"],
     ["", "body_invalid"],
   ];
@@ -191,6 +196,62 @@ test("every mistake that needs no image is refused before anything is encoded, w
   const multipart = { method: "POST", body: "--x", headers: { "content-type": "multipart/form-data; boundary=x" } };
   expect((await problemOf(await fetch(`${stack.url}/v1/annotate`, multipart))).code).toBe("body_invalid");
   expect(stack.encodes.length).toBe(encodings);
+});
+
+test("a background reaches the encoder as three bytes, however it is written, and from a query digits are no number", async () => {
+  const tasks = [{ task: "caption" }];
+  const colours = [
+    [() => stack.json({ image: { data }, tasks, options: { background: "#0a0B0c" } }), [10, 11, 12]],
+    [() => stack.json({ image: { data }, tasks, options: { background: [255, 0, 1] } }), [255, 0, 1]],
+    [() => stack.raw("task=caption&background=%23ffffff"), [255, 255, 255]],
+    [() => stack.raw("task=caption&background=000102"), [0, 1, 2]],
+    [() => stack.raw("task=caption&background=000000"), [0, 0, 0]],
+    [() => stack.raw("task=caption"), []],
+  ] as const;
+  for (const [send, expected] of colours) {
+    await answerOf(await send());
+    expect([...(stack.encodes.at(-1)?.background ?? [1])]).toEqual(expected);
+  }
+});
+
+test("how an image is read was settled when it was sent", async () => {
+  const { image }: Json = await (
+    await stack.json({ image: { data }, options: { background: "#ffffff" } }, "/v1/images")
+  ).json();
+  for (const options of [{ background: "#ffffff" }, { auto_orient: true }]) {
+    const problem = await problemOf(
+      await stack.json({ image: { id: image.id }, tasks: [{ task: "caption" }], options }),
+    );
+    expect(problem).toMatchObject({
+      code: "option_invalid",
+      detail: expect.stringContaining(Object.keys(options)[0] ?? ""),
+    });
+  }
+});
+
+test("a text that was changed is answered with a warning in its own result, and nobody else's", async () => {
+  const given = [
+    { task: "phrase_grounding", text: "a cat" },
+    { task: "phrase_grounding", text: "\u3000a cat \n" },
+    { task: "open_vocabulary_detection", text: ["cat", " ", "dog"] },
+    { task: "open_vocabulary_detection", text: [" cat", "", "dog"] },
+    { task: "region_ocr", text: " 0, 0, 10, 10 " },
+    { task: "prompt", text: " as it is " },
+    { task: "caption" },
+  ];
+  const answer = await answerOf(await stack.json({ image: { data }, tasks: given }));
+  expect(answer).not.toHaveProperty("warnings");
+  const codes = answer.results.map(({ warnings }: Json) => warnings?.map(({ code }: Json) => code));
+  const none = undefined;
+  expect(codes).toEqual([
+    none,
+    ["text_trimmed"],
+    ["class_dropped"],
+    ["text_trimmed", "class_dropped"],
+    none,
+    none,
+    none,
+  ]);
 });
 
 test("an upload takes no tasks and no id", async () => {

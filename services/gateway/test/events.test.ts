@@ -32,6 +32,7 @@ test("a listener hears everything of a call, in the order in which it happens", 
     "tokenGenerated",
     "regionGenerated",
     "taskFinished",
+    "answerComplete",
   ]);
   expect(heard.filter(({ name }) => name === "peerFound").map(({ about }) => about.service)).toEqual([
     "encoder",
@@ -61,6 +62,7 @@ test("second tries, what is left out and what is refused are heard", async () =>
     "encodeAnswered",
     "generateAsked",
     "taskFinished",
+    "answerComplete",
     "requestAnswered",
   ]);
   expect(heard.map(({ name }) => name).filter((name) => /^peer(Avoided|Back)$/.test(name))).toEqual([

@@ -25,6 +25,8 @@ describe.each(
     "no key": { key: "" },
     "a key without end": { key: "k".repeat(100_000) },
     "a holder without end": { holder: "h".repeat(100_000) },
+    "warnings without end": { warnings: Array(1000).fill({ code: "a", message: "b" }) },
+    "a warning without end": { warnings: [{ code: "a", message: "m".repeat(100_000) }] },
     "times that are none": { encodeMs: Number.NaN },
     "times without end": { preprocessMs: Number.POSITIVE_INFINITY },
   }),

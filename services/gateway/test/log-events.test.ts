@@ -19,6 +19,12 @@ test("the log has a line for each request and for what an operator should know, 
   const answered = { requestId, method: "GET", ms: 3 };
   say.requestReceived({ requestId, method: "GET", path: "/v1/tasks" });
   say.requestAnswered({ ...answered, path: "/v1/tasks", status: 200 });
+  const complete = { cache: "hit", tier: "memory", stagesMs: { prompt: 2 } };
+  const shown = { cache: "hit", tier: "memory", stages: { prompt_ms: 2 } };
+  say.requestReceived({ requestId, method: "GET", path: "/v1/annotate" });
+  say.answerComplete({ requestId, ...complete });
+  say.requestAnswered({ ...answered, path: "/v1/annotate", status: 200 });
+  say.answerComplete({ requestId, ...complete });
   say.requestAnswered({ ...answered, path: "/readyz", status: 200 });
   say.requestAnswered({ ...answered, path: "/readyz", status: 503 });
   say.requestRefused({ requestId, fault });
@@ -41,6 +47,8 @@ test("the log has a line for each request and for what an operator should know, 
   const err = { code: "unavailable", detail: "Gone." };
   const expected = [
     { level: info, requestId, method: "GET", path: "/v1/tasks", status: 200, ms: 3, msg: "request" },
+    { level: info, requestId, method: "GET", path: "/v1/annotate", status: 200, ms: 3, ...shown, msg: "request" },
+    { level: info, requestId, ...shown, msg: "stream complete" },
     { level: debug, path: "/readyz", status: 200, msg: "request" },
     { level: debug, path: "/readyz", status: 503, msg: "request" },
     { level: debug, requestId, err, msg: "request refused" },

@@ -116,6 +116,17 @@ export const alerts: readonly Alert[] = [
     firesAfter: 20,
   },
   {
+    name: "FlorenceImageProcesses",
+    severity: "ticket",
+    expr: "sum by (why) (increase(florence_image_processes_ended_total[10m])) > 10",
+    for: "5m",
+    summary: "Processes that decode images keep being ended: {{ $labels.why }}.",
+    runbook:
+      "Somebody sends images that take all the time or memory there is, or crash the decoder; each costs its own call only. The encoder's log says which call; keep the image of a crash, it is a bug of the library. `start`: the machine has no memory or processes left.",
+    fires: { 'florence_image_processes_ended_total{why="crash"}': "0+5x60" },
+    firesAfter: 30,
+  },
+  {
     name: "FlorenceNatsDown",
     severity: "ticket",
     expr: "florence_nats_connected == 0",

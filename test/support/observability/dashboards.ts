@@ -242,6 +242,11 @@ export const dashboards: readonly Dashboard[] = [
         unit: "short",
         queries: { "{{worker}}": "sum by (worker) (increase(florence_worker_crashes_total[$__rate_interval]))" },
       },
+      {
+        title: "Image processes ended",
+        unit: "short",
+        queries: { "{{why}}": "sum by (why) (increase(florence_image_processes_ended_total[$__rate_interval]))" },
+      },
       { title: "Peers known", unit: "short", queries: { "{{service}} {{instance}}": "florence_peers" } },
       {
         title: "Peers avoided",

@@ -1,16 +1,16 @@
 import { readFileSync } from "node:fs";
 import { join, parse } from "node:path";
-import { ModelError } from "@florence/model";
+import { type Colour, formatNames, ModelError, parseColour } from "@florence/model";
 import { precisions } from "@florence/model/settings";
 import { Progress } from "@florence/node";
 import { type Command, Option } from "commander";
 import { addCheckpointFlags, type CheckpointFlags, checkpointVariables } from "../checkpoint-flags.ts";
 import { type Answer, annotate } from "../client.ts";
 import { readSettings } from "../config.ts";
-import { drawAnswer } from "../draw.ts";
+import { drawAnswer, type ImageReading } from "../draw.ts";
 import { describe, UsageError } from "../failure.ts";
 import { loadModel } from "../model.ts";
-import { imageJson, imageText } from "../output.ts";
+import { imageJson, imageText, warningLines } from "../output.ts";
 import { startStack } from "../stack.ts";
 import { parseTask, type TaskArgument } from "../task-argument.ts";
 
@@ -27,6 +27,7 @@ interface RunFlags extends CheckpointFlags {
   readonly json?: boolean;
   readonly draw?: string;
   readonly autoOrient: boolean;
+  readonly background?: string;
   readonly cache?: string;
   readonly allowUnverified?: boolean;
 }
@@ -37,7 +38,7 @@ const imagesAtOnce = 4;
 export function configureRun(command: Command): void {
   const collect = (value: string, before: string[]) => [...before, value];
   addCheckpointFlags(command)
-    .argument("<image...>", "image files: JPEG, PNG, WebP or GIF")
+    .argument("<image...>", `image files: ${Object.values(formatNames).join(", ")}`)
     .requiredOption(
       "-t, --task <task[=input]>",
       "a task's name or token; input is text, x1,y1,x2,y2 in pixels or four location tokens; may be given several times",
@@ -55,6 +56,7 @@ export function configureRun(command: Command): void {
     .option("--json", "print one JSON object per image and nothing else")
     .option("--draw <out.png>", "draw the regions on the image; of several images OUT may be a folder")
     .option("--no-auto-orient", "leave the EXIF orientation unapplied, as the reference does")
+    .option("--background <#rrggbb>", "what transparent pixels are seen on; else their stored colours are read")
     .option("--cache <folder>", "where raw checkpoints are built into (FLORENCE_CACHE)")
     .option("--allow-unverified", "use a variant that failed its verification")
     .action(runCommand);
@@ -63,8 +65,10 @@ export function configureRun(command: Command): void {
 async function runCommand(images: readonly string[], flags: RunFlags): Promise<void> {
   const tasks = flags.task.map(parseTask);
   if (tasks.length === 0) throw new UsageError("Name at least one --task.");
+  const reading = { autoOrient: flags.autoOrient, background: colourOption(flags.background) };
   const options = {
-    auto_orient: flags.autoOrient,
+    auto_orient: reading.autoOrient,
+    ...(reading.background && { background: reading.background }),
     ...numberOption("num_beams", "--beams", flags.beams),
     ...numberOption("max_new_tokens", "--max-new-tokens", flags.maxNewTokens),
     ...numberOption("length_penalty", "--length-penalty", flags.lengthPenalty),
@@ -92,7 +96,7 @@ async function runCommand(images: readonly string[], flags: RunFlags): Promise<v
       waiting.push(next);
     }
     try {
-      await report(image, (await waiting[i]) as Answer, tasks, flags, i);
+      await report(image, (await waiting[i]) as Answer, tasks, { ...flags, reading }, i);
     } catch (error) {
       // The other images are not to suffer for this one.
       process.stderr.write(`florence: ${image}: ${describe(error)}\n`);
@@ -105,13 +109,14 @@ async function report(
   image: string,
   answer: Answer,
   tasks: readonly TaskArgument[],
-  flags: RunFlags,
+  flags: RunFlags & { readonly reading: ImageReading },
   index: number,
 ): Promise<void> {
   process.stdout.write(flags.json ? `${JSON.stringify(imageJson(image, answer, tasks))}\n` : imageText(image, answer));
+  if (!flags.json) process.stderr.write(warningLines(image, answer));
   if (flags.draw) {
     const file = drawFile(flags.draw, image, index);
-    await drawAnswer(readImage(image), answer, file, flags.autoOrient);
+    await drawAnswer(readImage(image), answer, file, flags.reading);
     process.stderr.write(`drawn: ${file}\n`);
   }
   for (const result of answer.results) {
@@ -155,6 +160,13 @@ function numberOption(name: string, flag: string, value: string | undefined): Re
   const number = Number(value);
   if (value.trim() === "" || !Number.isFinite(number)) throw new UsageError(`${flag} must be a number, not ${value}.`);
   return { [name]: number };
+}
+
+function colourOption(value: string | undefined): Colour | undefined {
+  const colour = value === undefined ? undefined : parseColour(value);
+  if (value !== undefined && colour === undefined)
+    throw new UsageError(`--background must be a colour like #ffffff, not ${value}.`);
+  return colour;
 }
 
 function readImage(path: string): Uint8Array<ArrayBuffer> {

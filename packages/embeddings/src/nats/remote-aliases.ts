@@ -1,4 +1,4 @@
-import type { Alias } from "../alias.ts";
+import type { Alias, AliasWarning } from "../alias.ts";
 import { type EmbeddingEvents, unheard } from "../events.ts";
 import { isEmbeddingKey } from "../key.ts";
 import { Seal } from "../seal.ts";
@@ -25,8 +25,8 @@ const hourMs = 3_600_000;
 // Decoding an image takes about as long: past this, it may as well begin.
 const readMsMaxDefault = 50;
 
-// A seal, a key, two numbers and their names.
-const aliasBytesMax = 512;
+// A seal, a key, two numbers and their names take 400; every warning there is, 1,100.
+const aliasBytesMax = 2048;
 
 // Aliases are small: these are minutes of a busy encoder.
 const queueEntriesMax = 2048;
@@ -82,8 +82,9 @@ export class RemoteAliases implements AsyncDisposable {
   }
 
   /** Keeps an alias, later; resolves nothing because there is nothing to wait for. */
-  put(name: string, { key, width, height }: Alias): void {
-    this.#queue.put(name, Buffer.from(this.#seal.sealText("alias", name, JSON.stringify({ key, width, height }))));
+  put(name: string, { key, width, height, warnings }: Alias): void {
+    const text = JSON.stringify({ key, width, height, warnings });
+    this.#queue.put(name, Buffer.from(this.#seal.sealText("alias", name, text)));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -98,12 +99,19 @@ export class RemoteAliases implements AsyncDisposable {
   }
 }
 
+function isWarning(value: unknown): value is AliasWarning {
+  const { code, message } = (value ?? {}) as Partial<AliasWarning>;
+  return typeof code === "string" && typeof message === "string";
+}
+
 function parseAlias(text: string): Alias | undefined {
   try {
-    const { key, width, height } = JSON.parse(text) as Partial<Alias>;
+    const { key, width, height, warnings } = JSON.parse(text) as Partial<Alias>;
     const isSize = (side: unknown): side is number => Number.isInteger(side) && Number(side) > 0;
     if (typeof key !== "string" || !isEmbeddingKey(key) || !isSize(width) || !isSize(height)) return undefined;
-    return { key, width, height };
+    // An earlier release kept none; the file is decoded once more, to know them.
+    if (!Array.isArray(warnings) || !warnings.every(isWarning)) return undefined;
+    return { key, width, height, warnings };
   } catch {
     return undefined;
   }

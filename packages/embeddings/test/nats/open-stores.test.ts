@@ -29,7 +29,7 @@ describeWithNats("with NATS", () => {
     const { events, counts } = heard();
     await using one = await openStores(config, bounds, { ...encoder, events });
     await using other = await openStores(config, bounds, encoder);
-    const [key, alias] = [newKey(), { key: newKey(), width: 4, height: 3 }];
+    const [key, alias] = [newKey(), { key: newKey(), width: 4, height: 3, warnings: [] }];
     await one.store.put(key, embedding(1));
     one.remoteAliases?.put("file", alias);
     await until(() => counts.valueWritten === 2);

@@ -116,7 +116,8 @@ describeWithNats("embeddings in NATS", () => {
     const [ones, others] = [heard(), heard()];
     await using one = await RemoteAliases.open(link, { readMsMax: 5000, events: ones.events });
     await using other = await RemoteAliases.open(link, { readMsMax: 5000, events: others.events });
-    const alias = { key: newKey(), width: 640, height: 480 };
+    const warnings = [{ code: "alpha_dropped", message: "Some pixels are transparent." }];
+    const alias = { key: newKey(), width: 640, height: 480, warnings };
     expect(await other.get("file.upright")).toBeUndefined();
     one.put("file.upright", alias);
     await until(() => ones.counts.valueWritten === 1);
@@ -124,13 +125,16 @@ describeWithNats("embeddings in NATS", () => {
     one.put("odd", { ...alias, key: "*" });
     await until(() => ones.counts.valueWritten === 2);
     expect(await other.get("odd")).toBeUndefined();
+    one.put("odd", { ...alias, warnings: [{ code: "alpha_dropped" }] as never });
+    await until(() => ones.counts.valueWritten === 3);
+    expect(await other.get("odd")).toBeUndefined();
     // Another file's alias, whole.
-    using bucket = await NatsBucket.open(link, { ...bucketSettings, name: "florence-aliases", valueBytesMax: 512 });
+    using bucket = await NatsBucket.open(link, { ...bucketSettings, name: "florence-aliases", valueBytesMax: 2048 });
     const { value = "" } = (await bucket.get("file.upright", 1000)) ?? {};
     await bucket.put("other.upright", value, { timeoutMs: 1000 });
     expect(await other.get("other.upright")).toBeUndefined();
     await until(async () => (await bucket.get("other.upright", 1000)) === undefined);
-    expect(others.counts).toMatchObject({ aliasFound: 1, aliasMissed: 3, valueCorrupt: 2 });
+    expect(others.counts).toMatchObject({ aliasFound: 1, aliasMissed: 4, valueCorrupt: 3 });
   });
 });
 

@@ -23,43 +23,37 @@ export function writeFrame(stream: Duplex, head: unknown, body: Uint8Array = new
   prefix.writeUInt32LE(json.length, 0);
   prefix.writeUInt32LE(body.length, 4);
   json.copy(prefix, prefixBytes);
+  // Both in one system call.
+  stream.cork();
   stream.write(prefix);
   if (body.length > 0) stream.write(body);
+  stream.uncork();
 }
 
 /**
- * Hands on each frame of a stream when it is whole. A frame larger than `bodyBytesMax`, or a head that is no JSON, destroys the stream
- * with an error: the other side is not what it was taken for.
+ * Puts the pieces of a stream together and hands on each frame when it is whole. The function that it returns takes the next piece, and
+ * keeps none of it. It throws on a frame larger than `bodyBytesMax` or a head that is no JSON: the other side is not what it was taken
+ * for, and nothing that follows has a meaning.
  */
-export function readFrames(stream: Duplex, bodyBytesMax: number, onFrame: (frame: Frame) => void): void {
+export function frameReader(bodyBytesMax: number, onFrame: (frame: Frame) => void): (piece: Uint8Array) => void {
   let prefix = Buffer.alloc(0);
-  let lengths: { head: number; body: number } | undefined;
   let head: unknown;
-  let body = new Uint8Array(0);
+  let body: Uint8Array<ArrayBuffer> | undefined;
   let filled = 0;
-  stream.on("data", (data: Buffer) => {
-    try {
-      take(data);
-    } catch (error) {
-      stream.destroy(error as Error);
-    }
-  });
-
-  function take(data: Buffer): void {
-    let rest = data;
+  return (piece) => {
+    let rest = piece;
     while (rest.length > 0) {
-      if (lengths === undefined || head === undefined) {
+      if (body === undefined) {
         // Heads are small, so that joining their pieces costs nothing.
         prefix = Buffer.concat([prefix, rest]);
-        rest = prefix;
         if (prefix.length < prefixBytes) return;
-        lengths = { head: prefix.readUInt32LE(0), body: prefix.readUInt32LE(4) };
-        if (lengths.head > headBytesMax || lengths.body > bodyBytesMax) throw new Error("A frame is too large.");
-        if (prefix.length < prefixBytes + lengths.head) return;
-        head = JSON.parse(prefix.subarray(prefixBytes, prefixBytes + lengths.head).toString());
-        rest = prefix.subarray(prefixBytes + lengths.head);
+        const [headBytes, bodyBytes] = [prefix.readUInt32LE(0), prefix.readUInt32LE(4)];
+        if (headBytes > headBytesMax || bodyBytes > bodyBytesMax) throw new Error("A frame is too large.");
+        if (prefix.length < prefixBytes + headBytes) return;
+        head = JSON.parse(prefix.toString("utf8", prefixBytes, prefixBytes + headBytes));
+        rest = prefix.subarray(prefixBytes + headBytes);
         prefix = Buffer.alloc(0);
-        body = new Uint8Array(lengths.body);
+        body = new Uint8Array(bodyBytes);
         filled = 0;
       }
       const part = rest.subarray(0, body.length - filled);
@@ -68,9 +62,8 @@ export function readFrames(stream: Duplex, bodyBytesMax: number, onFrame: (frame
       rest = rest.subarray(part.length);
       if (filled < body.length) return;
       const frame = { head, body };
-      lengths = undefined;
-      head = undefined;
+      body = undefined;
       onFrame(frame);
     }
-  }
+  };
 }

@@ -1,9 +1,14 @@
 import { Socket } from "node:net";
 import { toWire } from "../protocol.ts";
-import { readFrames, writeFrame } from "./frame.ts";
+import { frameReader, writeFrame } from "./frame.ts";
 
 /** The file descriptor over which a child process talks with its parent: stdin, stdout and stderr stay what they are. */
 export const channelFd = 3;
+
+// All that a frame can say. The parent is us, and has bounded what it sends.
+const bodyBytesMax = 2 ** 32;
+// What is read at once: by default a file of some megabytes would come in hundreds of pieces.
+const pieceBytes = 1024 * 1024;
 
 /** What a child's handler answers with. */
 export interface ProcessAnswer {
@@ -19,15 +24,9 @@ export type ProcessHandler = (request: never, body: Uint8Array<ArrayBuffer>) => 
  * The child's side of a ProcessPool: call it once, at the top of the child's file. `start` gets what the pool was started with. Work comes
  * one piece at a time. The process ends when its parent does.
  */
-export async function serveProcess<Data>(
-  start: (data: Data) => Promise<ProcessHandler> | ProcessHandler,
-  bodyBytesMax: number,
-): Promise<void> {
-  const channel = new Socket({ fd: channelFd, readable: true, writable: true });
-  channel.on("close", () => process.exit());
-  channel.on("error", () => process.exit(1));
+export function serveProcess<Data>(start: (data: Data) => Promise<ProcessHandler> | ProcessHandler): void {
   let handler: Promise<ProcessHandler> | undefined;
-  readFrames(channel, bodyBytesMax, ({ head, body }) => {
+  const read = frameReader(bodyBytesMax, ({ head, body }) => {
     if (handler === undefined) {
       handler = Promise.resolve().then(() => start(head as Data));
       handler.then(
@@ -43,4 +42,16 @@ export async function serveProcess<Data>(
         (error) => writeFrame(channel, { type: "error", error: toWire(error) }),
       );
   });
+  const buffer = Buffer.allocUnsafeSlow(pieceBytes);
+  const callback = (bytes: number) => {
+    read(buffer.subarray(0, bytes));
+    return true; // Go on reading.
+  };
+  const channel = new Socket({ fd: channelFd, readable: true, writable: true, onread: { buffer, callback } });
+  // Without the parent nobody wants an answer or sets a limit. An ordinary exit would wait for threads in native code.
+  const end = () => process.kill(process.pid, "SIGKILL");
+  channel.on("close", end);
+  channel.on("end", end);
+  channel.on("error", end);
+  channel.resume();
 }

@@ -12,14 +12,14 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file florence/v1/encoder.proto.
  */
 export const file_florence_v1_encoder: GenFile = /*@__PURE__*/
-  fileDesc("ChlmbG9yZW5jZS92MS9lbmNvZGVyLnByb3RvEgtmbG9yZW5jZS52MSJKCg1FbmNvZGVSZXF1ZXN0Eg0KBWltYWdlGAEgASgMEhoKEmlnbm9yZV9vcmllbnRhdGlvbhgCIAEoCBIOCgZ0ZW5hbnQYAyABKAki+wEKDkVuY29kZVJlc3BvbnNlEgsKA2tleRgBIAEoCRINCgV3aWR0aBgCIAEoDRIOCgZoZWlnaHQYAyABKA0SLgoMY2FjaGVfcmVzdWx0GAQgASgOMhguZmxvcmVuY2UudjEuQ2FjaGVSZXN1bHQSKgoKY2FjaGVfdGllchgFIAEoDjIWLmZsb3JlbmNlLnYxLkNhY2hlVGllchIOCgZob2xkZXIYBiABKAkSFQoNZXhwaXJlc19hdF9tcxgHIAEoAxIVCg1wcmVwcm9jZXNzX21zGAggASgBEhAKCHF1ZXVlX21zGAkgASgBEhEKCWVuY29kZV9tcxgKIAEoASIiChNHZXRFbWJlZGRpbmdSZXF1ZXN0EgsKA2tleRgBIAEoCSIlChRHZXRFbWJlZGRpbmdSZXNwb25zZRINCgV2YWx1ZRgBIAEoDCIYChZHZXRFbmNvZGVyTW9kZWxSZXF1ZXN0IlQKF0dldEVuY29kZXJNb2RlbFJlc3BvbnNlEiEKBW1vZGVsGAEgASgLMhIuZmxvcmVuY2UudjEuTW9kZWwSFgoOaW1hZ2VzX2VuY29kZWQYAiABKAQqdAoLQ2FjaGVSZXN1bHQSHAoYQ0FDSEVfUkVTVUxUX1VOU1BFQ0lGSUVEEAASFAoQQ0FDSEVfUkVTVUxUX0hJVBABEhUKEUNBQ0hFX1JFU1VMVF9NSVNTEAISGgoWQ0FDSEVfUkVTVUxUX0NPQUxFU0NFRBADKmgKCUNhY2hlVGllchIaChZDQUNIRV9USUVSX1VOU1BFQ0lGSUVEEAASEwoPQ0FDSEVfVElFUl9OT05FEAESFQoRQ0FDSEVfVElFUl9NRU1PUlkQAhITCg9DQUNIRV9USUVSX05BVFMQAzL/AQoHRW5jb2RlchJBCgZFbmNvZGUSGi5mbG9yZW5jZS52MS5FbmNvZGVSZXF1ZXN0GhsuZmxvcmVuY2UudjEuRW5jb2RlUmVzcG9uc2USUwoMR2V0RW1iZWRkaW5nEiAuZmxvcmVuY2UudjEuR2V0RW1iZWRkaW5nUmVxdWVzdBohLmZsb3JlbmNlLnYxLkdldEVtYmVkZGluZ1Jlc3BvbnNlElwKD0dldEVuY29kZXJNb2RlbBIjLmZsb3JlbmNlLnYxLkdldEVuY29kZXJNb2RlbFJlcXVlc3QaJC5mbG9yZW5jZS52MS5HZXRFbmNvZGVyTW9kZWxSZXNwb25zZWIGcHJvdG8z", [file_florence_v1_model]);
+  fileDesc("ChlmbG9yZW5jZS92MS9lbmNvZGVyLnByb3RvEgtmbG9yZW5jZS52MSJeCg1FbmNvZGVSZXF1ZXN0Eg0KBWltYWdlGAEgASgMEhoKEmlnbm9yZV9vcmllbnRhdGlvbhgCIAEoCBIOCgZ0ZW5hbnQYAyABKAkSEgoKYmFja2dyb3VuZBgEIAEoDCIoCgdXYXJuaW5nEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCSKjAgoORW5jb2RlUmVzcG9uc2USCwoDa2V5GAEgASgJEg0KBXdpZHRoGAIgASgNEg4KBmhlaWdodBgDIAEoDRIuCgxjYWNoZV9yZXN1bHQYBCABKA4yGC5mbG9yZW5jZS52MS5DYWNoZVJlc3VsdBIqCgpjYWNoZV90aWVyGAUgASgOMhYuZmxvcmVuY2UudjEuQ2FjaGVUaWVyEg4KBmhvbGRlchgGIAEoCRIVCg1leHBpcmVzX2F0X21zGAcgASgDEhUKDXByZXByb2Nlc3NfbXMYCCABKAESEAoIcXVldWVfbXMYCSABKAESEQoJZW5jb2RlX21zGAogASgBEiYKCHdhcm5pbmdzGAsgAygLMhQuZmxvcmVuY2UudjEuV2FybmluZyIiChNHZXRFbWJlZGRpbmdSZXF1ZXN0EgsKA2tleRgBIAEoCSIlChRHZXRFbWJlZGRpbmdSZXNwb25zZRINCgV2YWx1ZRgBIAEoDCIYChZHZXRFbmNvZGVyTW9kZWxSZXF1ZXN0IlQKF0dldEVuY29kZXJNb2RlbFJlc3BvbnNlEiEKBW1vZGVsGAEgASgLMhIuZmxvcmVuY2UudjEuTW9kZWwSFgoOaW1hZ2VzX2VuY29kZWQYAiABKAQqdAoLQ2FjaGVSZXN1bHQSHAoYQ0FDSEVfUkVTVUxUX1VOU1BFQ0lGSUVEEAASFAoQQ0FDSEVfUkVTVUxUX0hJVBABEhUKEUNBQ0hFX1JFU1VMVF9NSVNTEAISGgoWQ0FDSEVfUkVTVUxUX0NPQUxFU0NFRBADKmgKCUNhY2hlVGllchIaChZDQUNIRV9USUVSX1VOU1BFQ0lGSUVEEAASEwoPQ0FDSEVfVElFUl9OT05FEAESFQoRQ0FDSEVfVElFUl9NRU1PUlkQAhITCg9DQUNIRV9USUVSX05BVFMQAzL/AQoHRW5jb2RlchJBCgZFbmNvZGUSGi5mbG9yZW5jZS52MS5FbmNvZGVSZXF1ZXN0GhsuZmxvcmVuY2UudjEuRW5jb2RlUmVzcG9uc2USUwoMR2V0RW1iZWRkaW5nEiAuZmxvcmVuY2UudjEuR2V0RW1iZWRkaW5nUmVxdWVzdBohLmZsb3JlbmNlLnYxLkdldEVtYmVkZGluZ1Jlc3BvbnNlElwKD0dldEVuY29kZXJNb2RlbBIjLmZsb3JlbmNlLnYxLkdldEVuY29kZXJNb2RlbFJlcXVlc3QaJC5mbG9yZW5jZS52MS5HZXRFbmNvZGVyTW9kZWxSZXNwb25zZWIGcHJvdG8z", [file_florence_v1_model]);
 
 /**
  * @generated from message florence.v1.EncodeRequest
  */
 export type EncodeRequest = Message<"florence.v1.EncodeRequest"> & {
   /**
-   * The image file: JPEG, PNG, WebP or GIF.
+   * The image file, in one of the formats of docs/images.md.
    *
    * @generated from field: bytes image = 1;
    */
@@ -38,6 +38,13 @@ export type EncodeRequest = Message<"florence.v1.EncodeRequest"> & {
    * @generated from field: string tenant = 3;
    */
   tenant: string;
+
+  /**
+   * Red, green and blue, a byte each: what transparent pixels are seen on. Empty: their stored colours are read.
+   *
+   * @generated from field: bytes background = 4;
+   */
+  background: Uint8Array;
 };
 
 /**
@@ -46,6 +53,34 @@ export type EncodeRequest = Message<"florence.v1.EncodeRequest"> & {
  */
 export const EncodeRequestSchema: GenMessage<EncodeRequest> = /*@__PURE__*/
   messageDesc(file_florence_v1_encoder, 0);
+
+/**
+ * Something that was done to an image and could surprise.
+ *
+ * @generated from message florence.v1.Warning
+ */
+export type Warning = Message<"florence.v1.Warning"> & {
+  /**
+   * A stable code of docs/images.md.
+   *
+   * @generated from field: string code = 1;
+   */
+  code: string;
+
+  /**
+   * One sentence for users.
+   *
+   * @generated from field: string message = 2;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message florence.v1.Warning.
+ * Use `create(WarningSchema)` to create a new message.
+ */
+export const WarningSchema: GenMessage<Warning> = /*@__PURE__*/
+  messageDesc(file_florence_v1_encoder, 1);
 
 /**
  * @generated from message florence.v1.EncodeResponse
@@ -109,6 +144,13 @@ export type EncodeResponse = Message<"florence.v1.EncodeResponse"> & {
    * @generated from field: double encode_ms = 10;
    */
   encodeMs: number;
+
+  /**
+   * The same whether the image was decoded for this call or known before.
+   *
+   * @generated from field: repeated florence.v1.Warning warnings = 11;
+   */
+  warnings: Warning[];
 };
 
 /**
@@ -116,7 +158,7 @@ export type EncodeResponse = Message<"florence.v1.EncodeResponse"> & {
  * Use `create(EncodeResponseSchema)` to create a new message.
  */
 export const EncodeResponseSchema: GenMessage<EncodeResponse> = /*@__PURE__*/
-  messageDesc(file_florence_v1_encoder, 1);
+  messageDesc(file_florence_v1_encoder, 2);
 
 /**
  * @generated from message florence.v1.GetEmbeddingRequest
@@ -133,7 +175,7 @@ export type GetEmbeddingRequest = Message<"florence.v1.GetEmbeddingRequest"> & {
  * Use `create(GetEmbeddingRequestSchema)` to create a new message.
  */
 export const GetEmbeddingRequestSchema: GenMessage<GetEmbeddingRequest> = /*@__PURE__*/
-  messageDesc(file_florence_v1_encoder, 2);
+  messageDesc(file_florence_v1_encoder, 3);
 
 /**
  * @generated from message florence.v1.GetEmbeddingResponse
@@ -152,7 +194,7 @@ export type GetEmbeddingResponse = Message<"florence.v1.GetEmbeddingResponse"> &
  * Use `create(GetEmbeddingResponseSchema)` to create a new message.
  */
 export const GetEmbeddingResponseSchema: GenMessage<GetEmbeddingResponse> = /*@__PURE__*/
-  messageDesc(file_florence_v1_encoder, 3);
+  messageDesc(file_florence_v1_encoder, 4);
 
 /**
  * @generated from message florence.v1.GetEncoderModelRequest
@@ -165,7 +207,7 @@ export type GetEncoderModelRequest = Message<"florence.v1.GetEncoderModelRequest
  * Use `create(GetEncoderModelRequestSchema)` to create a new message.
  */
 export const GetEncoderModelRequestSchema: GenMessage<GetEncoderModelRequest> = /*@__PURE__*/
-  messageDesc(file_florence_v1_encoder, 4);
+  messageDesc(file_florence_v1_encoder, 5);
 
 /**
  * @generated from message florence.v1.GetEncoderModelResponse
@@ -189,7 +231,7 @@ export type GetEncoderModelResponse = Message<"florence.v1.GetEncoderModelRespon
  * Use `create(GetEncoderModelResponseSchema)` to create a new message.
  */
 export const GetEncoderModelResponseSchema: GenMessage<GetEncoderModelResponse> = /*@__PURE__*/
-  messageDesc(file_florence_v1_encoder, 5);
+  messageDesc(file_florence_v1_encoder, 6);
 
 /**
  * @generated from enum florence.v1.CacheResult

@@ -60,8 +60,8 @@ export async function collect(request: AnnotateRequest, events: AsyncIterable<An
       const { index, ...result } = data;
       results[index] = result;
     } else if (event === "done") {
-      const { id, model, image, cache, timing_ms } = data;
-      return { id, model, image, results, cache, timing_ms };
+      const { id, model, image, ...rest } = data;
+      return { id, model, image, results, ...rest };
     }
   }
   throw new Fault("internal", "Something went wrong inside the service.", {
@@ -97,35 +97,39 @@ async function modelOf({ models, call }: AnnotateContext): Promise<Model> {
 }
 
 async function encode(
-  { image, autoOrient }: UploadRequest,
+  { image, ...reading }: UploadRequest,
   bytes: Uint8Array<ArrayBuffer> | undefined,
   context: AnnotateContext,
   share: number,
 ): Promise<EncodeOutcome> {
-  if (bytes !== undefined) return encodeImage(bytes, autoOrient, context, share);
+  if (bytes !== undefined) return encodeImage(bytes, reading, context, share);
   if (image.kind !== "id") throw new Error("An image without an id has bytes.");
   // Which tier the decoder finds it in is not known here.
   return {
     image: await context.ids.open(image.id),
     cache: { result: "hit", tier: "none", encodings: 0 },
+    warnings: [],
     timingMs: {},
   };
 }
 
 async function summary(
-  { image, cache }: EncodeOutcome,
+  { image, cache, warnings }: EncodeOutcome,
   { name, digest, precision }: Model,
   timing: Readonly<Record<string, number>>,
-  { ids, call }: AnnotateContext,
+  { ids, call, events }: AnnotateContext,
 ): Promise<SummaryJson> {
-  const all = { ...timing, total: call.elapsedMs() };
+  const all = Object.entries({ ...timing, total: call.elapsedMs() });
+  // A hundredth of a millisecond is finer than the clock's use.
+  const stagesMs = Object.fromEntries(all.map(([key, ms]) => [key, Math.round(ms * 100) / 100]));
+  events.answerComplete({ requestId: call.requestId, cache: cache.result, tier: cache.tier, stagesMs });
   return {
     id: call.requestId,
     model: { name, digest, precision },
     image: await imageJson(image, ids),
+    ...(warnings.length > 0 && { warnings }),
     cache,
-    // A hundredth of a millisecond is finer than the clock's use.
-    timing_ms: Object.fromEntries(Object.entries(all).map(([key, ms]) => [key, Math.round(ms * 100) / 100])),
+    timing_ms: stagesMs,
   };
 }
 

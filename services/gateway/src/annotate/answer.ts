@@ -9,6 +9,7 @@ import {
 import type { Problem } from "../http/problem.ts";
 import type { CacheReport } from "./encode.ts";
 import type { TaskRequest } from "./task-request.ts";
+import type { WarningJson } from "./warnings.ts";
 
 /** `image` of an answer. */
 export interface ImageJson {
@@ -24,6 +25,8 @@ export interface SummaryJson {
   readonly id: string;
   readonly model: { readonly name: string; readonly digest: string; readonly precision: string };
   readonly image: ImageJson;
+  /** What was done to the image and could surprise; absent where nothing was, or nothing is known. */
+  readonly warnings?: readonly WarningJson[];
   readonly cache: CacheReport;
   readonly timing_ms: Readonly<Record<string, number>>;
 }
@@ -37,6 +40,8 @@ export interface ResultJson {
   readonly score: number;
   readonly finish_reason: "stop" | "length";
   readonly usage: { readonly prompt_tokens: number; readonly completion_tokens: number };
+  /** The same of the task's text. */
+  readonly warnings?: readonly WarningJson[];
   readonly ids?: readonly number[];
   readonly prompt_ids?: readonly number[];
   readonly token_log_probs?: readonly number[];
@@ -69,7 +74,7 @@ export function regionJson(region: Region): { label: string; score?: number } & 
 }
 
 /** A task's result as it stands in the answer. */
-export function resultJson({ row, input }: TaskRequest, result: TaskResult, details: boolean): ResultJson {
+export function resultJson({ row, input, warnings }: TaskRequest, result: TaskResult, details: boolean): ResultJson {
   const regions = result.regions.map(({ shape, label, rings }) => ({
     shape: shapes.get(shape) ?? ("box" as const),
     label,
@@ -88,6 +93,7 @@ export function resultJson({ row, input }: TaskRequest, result: TaskResult, deta
       // The first id is the decoder's start token, which nobody generated.
       completion_tokens: Math.max(0, result.ids.length - 1),
     },
+    ...(warnings.length > 0 && { warnings }),
     ...(details && {
       ids: result.ids,
       prompt_ids: result.promptIds,

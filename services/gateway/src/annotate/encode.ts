@@ -5,6 +5,8 @@ import type { Call } from "../http/call.ts";
 import type { EncoderClient } from "../peers/clients.ts";
 import type { Retries } from "../peers/retry.ts";
 import type { ImageHandle } from "./image-id.ts";
+import type { ImageReading } from "./request.ts";
+import { type WarningJson, warningsOf } from "./warnings.ts";
 
 /** How an embedding was come by: `cache` of the answer. */
 export interface CacheReport {
@@ -18,6 +20,8 @@ export interface CacheReport {
 export interface EncodeOutcome {
   readonly image: ImageHandle;
   readonly cache: CacheReport;
+  /** What was done to the image and could surprise; none where no encoder was asked. */
+  readonly warnings: readonly WarningJson[];
   /** Milliseconds; absent where no encoder was asked. */
   readonly timingMs: { readonly preprocess?: number; readonly encode_queue?: number; readonly encode?: number };
 }
@@ -39,7 +43,7 @@ export const encodeShare = 0.75;
  */
 export async function encodeImage(
   bytes: Uint8Array<ArrayBuffer>,
-  autoOrient: boolean,
+  { autoOrient, background }: ImageReading,
   { encoder, retries, events, call }: EncodeContext,
   share: number,
 ): Promise<EncodeOutcome> {
@@ -49,7 +53,7 @@ export async function encodeImage(
   events.encodeAsked({ requestId });
   for (;;) {
     try {
-      const request = { image: bytes, ignoreOrientation: !autoOrient };
+      const request = { image: bytes, ignoreOrientation: !autoOrient, background: new Uint8Array(background ?? []) };
       const response = await orAborted(encoder.encode(request, call.upstreamOptions(share)), call.signal);
       const outcome = toOutcome(response);
       const { result: cache, tier } = outcome.cache;
@@ -91,6 +95,7 @@ function toOutcome(response: EncodeResponse): EncodeOutcome {
       tier: cacheTiers.get(response.cacheTier) ?? "none",
       encodings: result === "miss" ? 1 : 0,
     },
+    warnings: warningsOf(response.warnings),
     timingMs: { preprocess: preprocessMs, encode_queue: queueMs, encode: encodeMs },
   };
 }

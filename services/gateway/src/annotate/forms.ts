@@ -38,7 +38,7 @@ async function readRaw(request: Request, query: URLSearchParams, context: ReadCo
   return { image: bytesSource(bytes, uploadBytesMax), fields };
 }
 
-// Line breaks and escaped slashes: what base64 may be longer than it need be.
+// White space and escaped slashes: what base64 may be longer than it need be.
 const base64Slack = 1.1;
 
 async function readJson(request: Request, context: ReadContext): Promise<CallForm> {
@@ -107,7 +107,7 @@ function queryFields(query: URLSearchParams): Record<string, unknown> {
     else if (name === "stream") stream = typed(value);
     else if (Object.hasOwn(options, name))
       throw new Fault("option_invalid", `options.${name.slice(0, 64)}: given twice.`);
-    else options[name] = typed(value);
+    else options[name] = name === "background" ? value : typed(value); // 000000 is a colour and no number.
   }
   return {
     ...(tasks.length > 0 && { tasks }),

@@ -1,4 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import { type Colour, parseColour } from "@florence/model/tasks";
 import { EarlyStopping, type GenerationOptionsSchema } from "@florence/proto/decoder";
 import { Fault } from "@florence/service";
 import type { z } from "zod";
@@ -6,14 +7,20 @@ import { parseFields } from "../http/parse-fields.ts";
 import type { Limits } from "../limits.ts";
 import type { CallForm } from "./forms.ts";
 import type { ImageSource } from "./image-source.ts";
-import { callSchema, uploadSchema } from "./schema.ts";
+import { callSchema, readingSchema, uploadSchema } from "./schema.ts";
 import { type TaskRequest, toTaskRequest } from "./task-request.ts";
 
-/** A call about an image, whichever form or dialect it came in. */
-export interface AnnotateRequest {
-  readonly image: ImageSource;
+/** How an image is read. */
+export interface ImageReading {
   /** Apply the EXIF orientation; coordinates then refer to the upright image. */
   readonly autoOrient: boolean;
+  /** What transparent pixels are seen on; without one their stored colours are read. */
+  readonly background?: Colour | undefined;
+}
+
+/** A call about an image, whichever form or dialect it came in. */
+export interface AnnotateRequest extends ImageReading {
+  readonly image: ImageSource;
   readonly tasks: readonly TaskRequest[];
   readonly generation: MessageInitShape<typeof GenerationOptionsSchema>;
   /** Add ids, prompt_ids and token_log_probs to each result. */
@@ -23,7 +30,7 @@ export interface AnnotateRequest {
 }
 
 /** An image to be encoded now and asked about later. */
-export type UploadRequest = Pick<AnnotateRequest, "image" | "autoOrient">;
+export type UploadRequest = ImageReading & Pick<AnnotateRequest, "image">;
 
 /**
  * Checks everything that can be checked without the image's content. `acceptsEvents`: whether a call that does not say is answered with
@@ -37,7 +44,7 @@ export function toAnnotateRequest(
   const call = parseFields(callSchema(limits), fields);
   return {
     image,
-    autoOrient: orientation(image, call.options?.auto_orient),
+    ...toReading(image, call.options),
     tasks: call.tasks.map((entry, index) => toTaskRequest(entry, index, limits)),
     generation: toGenerationOptions(call.options ?? {}),
     details: call.options?.details ?? false,
@@ -49,14 +56,16 @@ export function toAnnotateRequest(
 export function toUploadRequest({ image, fields }: CallForm): UploadRequest {
   if (image.kind === "id") throw new Fault("body_invalid", "image.id: this image has been sent already.");
   const { options } = parseFields(uploadSchema, fields);
-  return { image, autoOrient: orientation(image, options?.auto_orient) };
+  return { image, ...toReading(image, options) };
 }
 
-function orientation(image: ImageSource, autoOrient: boolean | undefined): boolean {
-  if (image.kind === "id" && autoOrient !== undefined) {
-    throw new Fault("option_invalid", "options.auto_orient: this was settled when the image was sent.");
+function toReading(image: ImageSource, options: z.infer<typeof readingSchema> = {}): ImageReading {
+  const { auto_orient = true, background } = options;
+  for (const name of readingSchema.keyof().options) {
+    if (image.kind !== "id" || options[name] === undefined) continue;
+    throw new Fault("option_invalid", `options.${name}: this was settled when the image was sent.`);
   }
-  return autoOrient ?? true;
+  return { autoOrient: auto_orient, background: typeof background === "string" ? parseColour(background) : background };
 }
 
 type Options = NonNullable<z.infer<ReturnType<typeof callSchema>>["options"]>;

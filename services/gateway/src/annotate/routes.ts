@@ -4,7 +4,9 @@ import { admitted, type Entrance } from "../http/admitted.ts";
 import type { ReadContext } from "../http/body.ts";
 import { json } from "../http/json.ts";
 import type { Route } from "../http/route.ts";
+import { serverTiming } from "../http/server-timing.ts";
 import { type AnnotateParts, annotate, collect, upload } from "./annotate.ts";
+import type { SummaryJson } from "./answer.ts";
 import { readForm } from "./forms.ts";
 import { modelsJson } from "./models.ts";
 import { toAnnotateRequest, toUploadRequest } from "./request.ts";
@@ -30,7 +32,7 @@ export function annotateRoutes(parts: AnnotateParts, entrance: Entrance): readon
           async handle(request, { call, account, scope }) {
             const events = annotate(request, { ...parts, call, account });
             if (request.stream) return await annotateStream(events, call, scope, parts.events);
-            return json(await collect(request, events));
+            return timed(await collect(request, events));
           },
         }),
     },
@@ -43,7 +45,7 @@ export function annotateRoutes(parts: AnnotateParts, entrance: Entrance): readon
         admitted(entrance, incoming, {
           read: readUpload,
           isLight: () => false,
-          handle: async (request, { call, account }) => json(await upload(request, { ...parts, call, account }), 201),
+          handle: async (request, { call, account }) => timed(await upload(request, { ...parts, call, account }), 201),
         }),
     },
     {
@@ -59,6 +61,13 @@ export function annotateRoutes(parts: AnnotateParts, entrance: Entrance): readon
       handle: async () => json(modelsJson(await within(models.get(), getMs))),
     },
   ];
+}
+
+/** An answer that says in its head, too, where its time went. */
+function timed(body: SummaryJson, status?: number): Response {
+  const response = json(body, status);
+  response.headers.set("server-timing", serverTiming(body.timing_ms));
+  return response;
 }
 
 async function readAnnotate(request: Request, context: ReadContext) {

@@ -1,4 +1,4 @@
-import type { PixelRegion } from "@florence/model/tasks";
+import { colourPattern, type PixelRegion } from "@florence/model/tasks";
 import { z } from "zod";
 import type { Limits } from "../limits.ts";
 import { imageSchema } from "./image-source.ts";
@@ -26,8 +26,28 @@ const taskSchema = z.strictObject({
 /** One entry of `tasks` as it was sent. */
 export type TaskEntry = z.infer<typeof taskSchema>;
 
+const channel = z.int().min(0).max(255);
+
+/** The options that say how an image is read, settled when it is sent. */
+export const readingSchema = z.strictObject({
+  auto_orient: z.boolean().optional(),
+  background: z
+    .union([z.string().regex(colourPattern), z.tuple([channel, channel, channel])], {
+      error: 'expected a colour, as "#rrggbb" or [red, green, blue] from 0 to 255',
+    })
+    .optional(),
+});
+
+const schemas = new WeakMap<Limits, ReturnType<typeof createCallSchema>>();
+
 /** Everything of a call but its image. Strict: a field that is not known is a mistake that must not pass in silence. */
-export function callSchema(limits: Limits) {
+export function callSchema(limits: Limits): ReturnType<typeof createCallSchema> {
+  const schema = schemas.get(limits) ?? createCallSchema(limits); // Made once: that takes longer than most checks.
+  schemas.set(limits, schema);
+  return schema;
+}
+
+function createCallSchema(limits: Limits) {
   return z.strictObject({
     tasks: z.array(taskSchema).min(1).max(limits.tasksMax),
     options: z
@@ -40,7 +60,7 @@ export function callSchema(limits: Limits) {
         no_repeat_ngram_size: z.int().min(0).max(limits.newTokensMax).optional(),
         early_stopping: z.union([z.boolean(), z.literal("never")]).optional(),
         constrain: z.boolean().optional(),
-        auto_orient: z.boolean().optional(),
+        ...readingSchema.shape,
         details: z.boolean().optional(),
       })
       .optional(),
@@ -55,5 +75,5 @@ export function bodySchema(fields: ReturnType<typeof callSchema> | typeof upload
 
 /** Everything of an upload but its image. */
 export const uploadSchema = z.strictObject({
-  options: z.strictObject({ auto_orient: z.boolean().optional() }).optional(),
+  options: readingSchema.optional(),
 });

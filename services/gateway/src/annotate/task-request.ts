@@ -4,7 +4,9 @@ import {
   findTask,
   joinClasses,
   type PixelRegion,
+  type PromptWarning,
   parsePixelRegion,
+  promptWarnings,
   regionToLocations,
   type TaskRow,
 } from "@florence/model/tasks";
@@ -17,12 +19,14 @@ export interface TaskRequest {
   readonly row: TaskRow;
   /** A text, or a region that becomes location tokens once the image's size is known. */
   readonly input: string | PixelRegion | undefined;
+  readonly warnings: readonly PromptWarning[];
 }
 
 /** Throws task_unknown, task_input_missing, task_input_unexpected, region_invalid or prompt_too_long, naming the task's place. */
 export function toTaskRequest(entry: TaskEntry, index: number, limits: Limits): TaskRequest {
   try {
-    return checkTask(entry, limits);
+    const task = checkTask(entry, limits);
+    return { ...task, warnings: promptWarnings(task.row, entry.text) };
   } catch (error) {
     const fault = toFault(error);
     throw new Fault(fault.code, `tasks[${index}]: ${fault.detail}`, { cause: error });
@@ -34,7 +38,7 @@ export function decoderInput({ input }: TaskRequest, size: { width: number; heig
   return typeof input === "object" ? regionToLocations(input, size) : (input ?? "");
 }
 
-function checkTask({ task, text, region }: TaskEntry, limits: Limits): TaskRequest {
+function checkTask({ task, text, region }: TaskEntry, limits: Limits): Pick<TaskRequest, "row" | "input"> {
   const row = findTask(task);
   if (region !== undefined) return { row, input: checkRegion(row, text, region) };
   const input = typeof text === "object" ? classes(row, text) : text;

@@ -1,6 +1,6 @@
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const padding = -2;
-const lineBreak = -3;
+const whiteSpace = -3;
 
 // The six bits of each character in both alphabets, -1 for what is none of either.
 const sixBits = new Int8Array(256).fill(-1);
@@ -8,11 +8,10 @@ for (const [bits, character] of [...alphabet].entries()) sixBits[character.charC
 sixBits["-".charCodeAt(0)] = 62;
 sixBits["_".charCodeAt(0)] = 63;
 sixBits["=".charCodeAt(0)] = padding;
-sixBits["\n".charCodeAt(0)] = lineBreak;
-sixBits["\r".charCodeAt(0)] = lineBreak;
+for (const space of "\n\r\t ") sixBits[space.charCodeAt(0)] = whiteSpace;
 
 /**
- * Decodes base64 or base64url as it comes, padded or not, with line breaks or without. Whatever else is in it is refused; a lenient
+ * Decodes base64 or base64url as it comes, padded or not, with white space or without, as mail breaks it. Whatever else is in it is refused; a lenient
  * decoder would skip characters that it does not know and hand on an image that is broken in a puzzling way.
  */
 export class Base64Decoder {
@@ -42,7 +41,7 @@ export class Base64Decoder {
         if (from === characters.length) break;
       }
       const bits = bitsAt(characters, from);
-      if (bits === lineBreak) continue;
+      if (bits === whiteSpace) continue;
       if (bits === padding) {
         if (++this.#paddings > 2) return undefined;
         continue;

@@ -29,8 +29,8 @@ const closeArray = 0x5d;
 const comma = 0x2c;
 const colon = 0x3a;
 const emptyString = new Uint8Array([quote, quote]);
-// What stands for itself after a backslash, of the characters that base64 has.
-const escapes = new Map([..."/nr"].map((name, i) => [name.charCodeAt(0), "/\n\r".charCodeAt(i)]));
+// What a backslash can stand before, of the characters that base64 has.
+const escapes = new Map([..."/nrt"].map((name, i) => [name.charCodeAt(0), "/\n\r\t".charCodeAt(i)]));
 
 /**
  * Reads JSON as it comes, of a size and depth that can be parsed in one go, with the exception of one long string, which is handed on
