@@ -1,5 +1,7 @@
+import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { decoderEvents } from "@florence/decoder";
 import { embeddingEvents } from "@florence/embeddings";
 import { encoderEvents } from "@florence/encoder";
@@ -7,7 +9,7 @@ import { gatewayEvents } from "@florence/gateway";
 import { Decoder } from "@florence/proto/decoder";
 import { Encoder } from "@florence/proto/encoder";
 import { Health } from "@florence/proto/health";
-import { countEvents, createEvents, readConfig } from "@florence/service";
+import { readConfig } from "@florence/service";
 import { startTelemetry, telemetryConfig } from "@florence/telemetry";
 import {
   attributes,
@@ -227,14 +229,19 @@ test("an answer's head names its trace and says where its time went, and the req
   });
 });
 
-test("off, nothing is loaded and nothing is heard", async () => {
-  const telemetry = await startTelemetry(readConfig({}, telemetryConfig), { service: "test" });
-  expect(Object.values(telemetry.listeners).flat()).toEqual([]);
-  const { counts, listener } = countEvents(gatewayEvents);
-  createEvents(gatewayEvents, [listener, ...telemetry.listeners.gateway]).requestReceived({
-    requestId: "1",
-    method: "GET",
-    path: "/",
-  });
-  expect(counts.requestReceived).toBe(1);
+test("off, nothing of OpenTelemetry is loaded, and nobody listens", async () => {
+  // Counts what a process loads, asked of itself: off, then on.
+  const script = `
+    import { registerHooks } from "node:module";
+    let loaded = 0;
+    registerHooks({ load: (url, context, next) => (url.includes("opentelemetry") && loaded++, next(url, context)) });
+    const { startTelemetry, telemetryConfig } = await import("@florence/telemetry");
+    const { readConfig } = await import("@florence/service");
+    const start = (env) => startTelemetry(readConfig(env, telemetryConfig), { service: "test" });
+    const off = await start({ OTEL_SDK_DISABLED: "true", OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:9" });
+    const before = [loaded, Object.values((await start({})).listeners).flat().length + Object.values(off.listeners).flat().length];
+    await using on = await start({ FLORENCE_METRICS_PORT: "0" });
+    process.stdout.write(JSON.stringify([...before, loaded > 0, on.listeners.gateway.length]));`;
+  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", script], { cwd: root });
+  expect(JSON.parse(stdout)).toEqual([0, 0, true, 1]);
 });

@@ -19,7 +19,7 @@ const checkpoint = resolve(import.meta.dirname, "../../models/florence-2-drawn")
 const work = mkdtempSync(join(tmpdir(), "florence-telemetry-bench-"));
 await using resources = new AsyncDisposableStack();
 resources.defer(() => rmSync(work, { recursive: true, force: true }));
-const otlp = resources.use(await startOtlpReceiver());
+const otlp = resources.use(await startOtlpReceiver({ keep: false }));
 const { folder: model } = await prepareModel(checkpoint, { cacheFolder: join(work, "cache") });
 
 const on = (share: string) => ({
@@ -65,7 +65,7 @@ for (let i = 0; i < Number(values.rounds); i++) {
 }
 const [off] = running as [(typeof running)[number]];
 console.log(
-  `${values.rounds} rounds of ${callsPerRound} calls, ${concurrency} at a time; ${otlp.spans.length} spans came\n`,
+  `${values.rounds} rounds of ${callsPerRound} calls, ${concurrency} at a time; ${(otlp.bytes / 1e6).toFixed(1)} MB came by OTLP\n`,
 );
 console.log("| telemetry | calls a second | ratio to off | p50, ms | ratio to off |\n| --- | --- | --- | --- | --- |");
 for (const { name, perSecond, p50 } of running) {

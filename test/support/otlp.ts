@@ -26,19 +26,24 @@ export interface OtlpReceiver extends AsyncDisposable {
   readonly spans: readonly ExportedSpan[];
   /** Everything that was sent, as it was sent. */
   readonly bodies: readonly Buffer[];
+  /** How much came. */
+  readonly bytes: number;
   /** Resolves once what it got fulfils a condition. */
   until<T>(condition: (spans: readonly ExportedSpan[]) => T | undefined): Promise<T>;
 }
 
-export async function startOtlpReceiver(): Promise<OtlpReceiver> {
+/** With `keep` false it only counts what came, which costs next to nothing. */
+export async function startOtlpReceiver({ keep = true } = {}): Promise<OtlpReceiver> {
   const spans: ExportedSpan[] = [];
   const bodies: Buffer[] = [];
+  let bytes = 0;
   const server = createServer(async (request, response) => {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const body = Buffer.concat(chunks);
-    bodies.push(body);
-    if (request.url === "/v1/traces") spans.push(...readSpans(body));
+    bytes += body.length;
+    if (keep) bodies.push(body);
+    if (keep && request.url === "/v1/traces") spans.push(...readSpans(body));
     response.writeHead(200, { "content-type": "application/x-protobuf" }).end();
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -46,6 +51,9 @@ export async function startOtlpReceiver(): Promise<OtlpReceiver> {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     spans,
     bodies,
+    get bytes() {
+      return bytes;
+    },
     async until(condition) {
       for (;;) {
         const met = condition(spans);
@@ -109,10 +117,10 @@ function readField(reader: BinaryReader, type: WireType): number | bigint | Uint
 
 const messages = (fields: Fields, number: number) =>
   (fields.get(number) ?? []).map((value) => fieldsOf(value as Uint8Array));
-const bytes = (fields: Fields, number: number) =>
+const bytesOf = (fields: Fields, number: number) =>
   (fields.get(number)?.[0] as Uint8Array | undefined) ?? new Uint8Array();
-const text = (fields: Fields, number: number) => new TextDecoder().decode(bytes(fields, number));
-const hex = (fields: Fields, number: number) => Buffer.from(bytes(fields, number)).toString("hex");
+const text = (fields: Fields, number: number) => new TextDecoder().decode(bytesOf(fields, number));
+const hex = (fields: Fields, number: number) => Buffer.from(bytesOf(fields, number)).toString("hex");
 const ms = (fields: Fields, number: number) => Number((fields.get(number)?.[0] as bigint | undefined) ?? 0n) / 1e6;
 
 // opentelemetry/proto/trace/v1/trace.proto, whose field numbers these are.

@@ -19,7 +19,7 @@ Off unless a variable says where to: \`FLORENCE_METRICS_PORT=9464\` for Promethe
 
 ${settingsTable(telemetryConfig)}
 
-A gateway continues the trace of a \`traceparent\` that a request brings, and says the trace's id in \`x-trace-id\` of every answer; the lines of a request in the log have it as \`trace_id\`.
+A gateway continues the trace of a \`traceparent\` that a request brings, and says the trace's id in \`x-trace-id\` of every answer; the lines of a request in the log have it as \`trace_id\`. A caller thereby decides whether its trace is kept; where strangers call, \`OTEL_TRACES_SAMPLER=traceidratio\` does not ask them.
 
 ## Metrics
 
