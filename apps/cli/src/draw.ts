@@ -2,7 +2,6 @@ import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { decodeImage } from "@florence/model";
 import { Canvas, type Color, type Point } from "./canvas.ts";
-import type { Answer } from "./client.ts";
 
 // Told apart by hue and by lightness.
 const colors: readonly Color[] = [
@@ -21,16 +20,19 @@ interface Drawn {
   readonly label: string;
 }
 
-/** Draws every region of an answer on its image, with label and score, and writes a PNG. */
-export async function drawAnswer(image: Uint8Array, answer: Answer, file: string, autoOrient: boolean): Promise<void> {
+/** Draws every region of answers on their image, with label and score, and writes a PNG. */
+export async function drawAnswer(
+  image: Uint8Array,
+  answers: readonly unknown[],
+  file: string,
+  autoOrient: boolean,
+): Promise<void> {
   const { width, height, rgb } = await decodeImage(image, { autoOrient });
   const canvas = new Canvas(width, height, new Uint8Array(rgb));
   const unit = Math.max(width, height);
   const thickness = Math.max(2, unit / 300);
   const labels = new Map<string, Color>();
-  const regions = answer.results.flatMap((result) =>
-    "error" in result ? [] : regionsOf(Object.values(result.answer)[0]),
-  );
+  const regions = answers.flatMap(regionsOf);
   const colorOf = (name: string) => {
     const known = labels.get(name) ?? (colors[labels.size % colors.length] as Color);
     labels.set(name, known);

@@ -63,6 +63,7 @@ export {
   answerKey,
   buildPrompt,
   findTask,
+  isTextKind,
   joinClasses,
   regionToLocations,
   type TaskRow,

@@ -1,4 +1,5 @@
-import { toAnswer } from "@florence/model/answers";
+import { readJsonAnswer, toAnswer } from "@florence/model/answers";
+import type { TaskRow } from "@florence/model/tasks";
 import {
   FinishReason,
   type GenerateResponse,
@@ -40,6 +41,14 @@ export interface ResultJson {
   readonly ids?: readonly number[];
   readonly prompt_ids?: readonly number[];
   readonly token_log_probs?: readonly number[];
+  /** What could surprise in the answer; absent where nothing does. */
+  readonly warnings?: readonly WarningJson[];
+}
+
+/** A stable code, and one sentence for users. */
+export interface WarningJson {
+  readonly code: string;
+  readonly message: string;
 }
 
 /** One task's failure in `results`. */
@@ -93,7 +102,17 @@ export function resultJson({ row, input }: TaskRequest, result: TaskResult, deta
       prompt_ids: result.promptIds,
       token_log_probs: result.tokenLogProbs.map(float),
     }),
+    ...(isNoJson(row, result) && { warnings: [noJson] }),
   };
+}
+
+const noJson: WarningJson = {
+  code: "answer_not_json",
+  message: "The model's text is no JSON that can be used: the answer is the text itself.",
+};
+
+function isNoJson({ answer }: TaskRow, { answerText }: TaskResult): boolean {
+  return answer === "json" && readJsonAnswer(answerText) === undefined;
 }
 
 const shapes = new Map<RegionShape, "quad" | "polygon">([

@@ -1,11 +1,11 @@
 import {
   buildPrompt,
   checkCorners,
-  findTask,
   joinClasses,
   type PixelRegion,
   parsePixelRegion,
   regionToLocations,
+  splitTask,
   type TaskRow,
 } from "@florence/model/tasks";
 import { Fault, toFault } from "@florence/service";
@@ -20,9 +20,9 @@ export interface TaskRequest {
 }
 
 /** Throws task_unknown, task_input_missing, task_input_unexpected, region_invalid or prompt_too_long, naming the task's place. */
-export function toTaskRequest(entry: TaskEntry, index: number, limits: Limits): TaskRequest {
+export function toTaskRequest(entry: TaskEntry, index: number, limits: Limits, rows: readonly TaskRow[]): TaskRequest {
   try {
-    return checkTask(entry, limits);
+    return checkTask(entry, limits, rows);
   } catch (error) {
     const fault = toFault(error);
     throw new Fault(fault.code, `tasks[${index}]: ${fault.detail}`, { cause: error });
@@ -34,8 +34,11 @@ export function decoderInput({ input }: TaskRequest, size: { width: number; heig
   return typeof input === "object" ? regionToLocations(input, size) : (input ?? "");
 }
 
-function checkTask({ task, text, region }: TaskEntry, limits: Limits): TaskRequest {
-  const row = findTask(task);
+function checkTask({ task, region, ...apart }: TaskEntry, limits: Limits, rows: readonly TaskRow[]): TaskRequest {
+  const { row, input: inside } = splitTask(task, rows);
+  if (inside !== undefined && apart.text !== undefined)
+    throw new Fault("task_input_unexpected", "The text stands twice: behind the task and by itself.");
+  const text = inside ?? apart.text;
   if (region !== undefined) return { row, input: checkRegion(row, text, region) };
   const input = typeof text === "object" ? classes(row, text) : text;
   if (input !== undefined && input.length > limits.textCharactersMax) {
