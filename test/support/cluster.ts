@@ -32,6 +32,8 @@ export interface ClusterOptions {
   readonly nats?: boolean;
   readonly natsConfig?: string;
   readonly env?: Record<string, string>;
+  /** Gets what a process writes to stderr. */
+  readonly onLog?: (name: string, text: string) => void;
 }
 
 /** The system as separate processes on free loopback ports, with a nats-server of its own. */
@@ -41,6 +43,7 @@ export async function startCluster({
   decoders = 1,
   nats = true,
   env = {},
+  onLog,
 }: ClusterOptions): Promise<Cluster> {
   await using resources = new AsyncDisposableStack();
   const cache = mkdtempSync(join(tmpdir(), "florence-cluster-"));
@@ -50,7 +53,16 @@ export async function startCluster({
   const threads = { FLORENCE_ENCODER_THREADS: "1", FLORENCE_DECODER_THREADS: "1", FLORENCE_LOG_LEVEL: "fatal" };
   const model = join(root, "models/florence-2-drawn");
   const topology = resources.use(
-    await startTopology({ gateways, encoders, decoders, model, cache, nats: server?.url, env: { ...threads, ...env } }),
+    await startTopology({
+      gateways,
+      encoders,
+      decoders,
+      model,
+      cache,
+      nats: server?.url,
+      env: { ...threads, ...env },
+      ...(onLog && { onLog }),
+    }),
   );
   const credentials = openCredentials(topology.cluster);
   let before = 0; // by processes that are gone

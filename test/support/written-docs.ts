@@ -1,13 +1,16 @@
 // What documents say that the code says already, made from the code:
 //   npm run docs
 // A test compares the two.
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { decoderSpecs } from "@florence/decoder/config";
 import { encoderSpecs } from "@florence/encoder/config";
 import { gatewaySpecs } from "@florence/gateway/config";
 import { type ConfigSpec, settingsTable } from "@florence/service";
 import { type ErrorCode, type FaultCode, faultTable, isFaultCode, status } from "@florence/service/fault";
+import { alertsYaml, runbookDoc } from "./observability/alerts.ts";
+import { dashboards, grafanaJson } from "./observability/dashboards.ts";
+import { metricsDoc } from "./observability/metrics-doc.ts";
 
 /** A file of the repository, and the text that it should have. */
 export interface WrittenDoc {
@@ -21,11 +24,15 @@ export const writtenDocs: readonly WrittenDoc[] = [
   readme("services/gateway/README.md", gatewaySpecs),
   readme("services/encoder/README.md", encoderSpecs),
   readme("services/decoder/README.md", decoderSpecs),
+  doc("docs/metrics.md", () => metricsDoc(table)),
+  doc("docs/runbook.md", () => runbookDoc(table)),
+  doc("deploy/observability/alerts.yaml", alertsYaml),
+  ...dashboards.map((board) => doc(`deploy/observability/dashboards/${board.name}.json`, () => grafanaJson(board))),
 ];
 
 function doc(path: string, wanted: (now: string) => string): WrittenDoc {
   const file = fileURLToPath(new URL(`../../${path}`, import.meta.url));
-  return { path, file, wanted: () => wanted(readFileSync(file, "utf8")) };
+  return { path, file, wanted: () => wanted(existsSync(file) ? readFileSync(file, "utf8") : "") };
 }
 
 /** A service's page, with its table of settings in place of the one that stands there. */

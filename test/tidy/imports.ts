@@ -10,6 +10,7 @@ const [grpc, worker, node] = [
   /^@florence\/worker(\/(server|process))?$/,
   /^@florence\/node$/,
 ];
+const telemetry = /^@florence\/telemetry(\/(config|registry))?$/;
 const products = /^@florence\/(?!cli|playground|lab)/;
 const tools = /^@florence\/nats-server(\/testing)?$/;
 
@@ -21,9 +22,11 @@ const table: [folder: RegExp, allowed: RegExp[]][] = [
   [/^packages\/embeddings$/, [service]],
   [/^packages\/(worker|node|hub)$/, [service]],
   [/^packages\/grpc$/, [proto, service]],
+  // The tasks' names are labels of metrics.
+  [/^packages\/telemetry$/, [service, /^@florence\/model\/tasks$/]],
   // The gateway carries no native runtime, so only the pure parts of the model are open to it.
-  [/^services\/gateway$/, [proto, /^@florence\/model\/(tasks|answers)$/, service, grpc, node]],
-  [/^services\/(encoder|decoder)$/, [proto, model, embeddings, service, grpc, worker, node]],
+  [/^services\/gateway$/, [proto, /^@florence\/model\/(tasks|answers)$/, service, grpc, node, telemetry]],
+  [/^services\/(encoder|decoder)$/, [proto, model, embeddings, service, grpc, worker, node, telemetry]],
   [/^tools\/[^/]+$/, []],
   [/^apps\/[^/]+$/, [products]],
   [/^lab$/, everything],

@@ -6,6 +6,7 @@ import { clusterConfig } from "@florence/grpc/settings";
 import { modelConfig } from "@florence/model/settings";
 import { readEnvironments } from "@florence/node";
 import { flag } from "@florence/service";
+import { telemetryConfig } from "@florence/telemetry/config";
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -20,6 +21,7 @@ const specs = {
   gateway: gatewayConfig,
   encoder: encoderConfig,
   decoder: decoderConfig,
+  telemetry: telemetryConfig,
 };
 
 /** All settings of a run: the environment read once, for the command line and every service that it may start. */

@@ -6,6 +6,13 @@ interface OfBucket {
   readonly bucket: string;
 }
 
+/** A message that went to or came from a bucket. */
+interface Moved extends OfBucket {
+  /** Of its value. */
+  readonly bytes: number;
+  readonly ms: number;
+}
+
 /** Everything that happens to embeddings, aliases and leases, and to the connection that carries them. */
 export const embeddingEvents = {
   embeddingFound: event<{ tier: Tier }>("A store was asked for an embedding and had it."),
@@ -21,6 +28,10 @@ export const embeddingEvents = {
   ),
   aliasFound: event("NATS knew what an image file decodes to."),
   aliasMissed: event("NATS did not know what an image file decodes to."),
+  bucketRead: event<Moved & { header: (name: string) => string | undefined }>(
+    "NATS answered what a key holds; the message's fields, such as who wrote it.",
+  ),
+  bucketWritten: event<Moved>("NATS acknowledged a message to a bucket."),
   readTimedOut: event<OfBucket>("NATS took too long to read a value: a miss."),
   readUnavailable: event<OfBucket>("NATS was out of reach for a read: a miss."),
   valueCorrupt: event<OfBucket>("A value in NATS did not verify: a miss."),

@@ -1,10 +1,11 @@
 import type { DescService } from "@bufbuild/protobuf";
-import type { CallOptions, Client } from "@florence/service";
+import { type CallOptions, type Client, type Tracing, untraced } from "@florence/service";
 import { Client as Channel, type ChannelOptions } from "@grpc/grpc-js";
 import { streamingCall, unaryCall } from "./call.ts";
 import { type Credentials, channelCredentials, noCredentials } from "./credentials.ts";
 import { messageBytesMaxDefault } from "./method.ts";
 import { grpcTarget } from "./target.ts";
+import { traced } from "./traced.ts";
 
 /** How a client talks to its service. */
 export interface ClientOptions {
@@ -12,6 +13,8 @@ export interface ClientOptions {
   messageBytesMax?: number;
   /** For calls that name none. Default 60,000: what a person waits for an image's answers. */
   deadlineMsDefault?: number;
+  /** Joins the calls to those that they are made for. */
+  tracing?: Tracing;
   /** What it shows to the service and asks of it. Default: nothing. */
   credentials?: Credentials;
 }
@@ -34,8 +37,9 @@ export function createClient<S extends DescService>(
   const deadlineMsDefault = options.deadlineMsDefault ?? 60_000;
   const close = () => channel.close();
   const client: Record<string | symbol, unknown> = { close, [Symbol.dispose]: close };
+  const trace = traced(options.tracing ?? untraced, String(addresses));
   for (const method of service.methods) {
-    const call = method.methodKind === "unary" ? unaryCall : streamingCall;
+    const call = method.methodKind === "unary" ? trace.unary(unaryCall) : trace.streaming(streamingCall);
     client[method.localName] = (request: object, callOptions: CallOptions = {}) =>
       call(channel, method, request, {
         ...callOptions,

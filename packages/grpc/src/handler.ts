@@ -1,20 +1,27 @@
 import { once } from "node:events";
 import { create, type DescMethod, type MessageInitShape } from "@bufbuild/protobuf";
-import { type CallContext, Fault, faultTable, toFault } from "@florence/service";
+import { type CallContext, Fault, faultTable, type Tracing, toFault } from "@florence/service";
 import type { handleServerStreamingCall, handleUnaryCall, ServerUnaryCall, ServerWritableStream } from "@grpc/grpc-js";
 import type { CallEvents } from "./events.ts";
 import { toStatus } from "./status.ts";
+import { fullName } from "./traced.ts";
 
 type UnaryHandler = (request: object, context: CallContext) => Promise<object>;
+/** Where calls are told of. */
+interface Heard {
+  readonly events: CallEvents;
+  readonly tracing: Tracing;
+}
+
 type StreamingHandler = (request: object, context: CallContext) => AsyncIterable<object>;
 
 /** Wraps a handler of one request and one response for grpc-js. */
 export function serveUnary(
   method: DescMethod,
   handler: UnaryHandler,
-  events: CallEvents,
+  { events, tracing }: Heard,
 ): handleUnaryCall<object, object> {
-  return async (call, callback) => {
+  return served(tracing, method, async (call, callback) => {
     using scope = new CallScope(call, method, events);
     try {
       const response = responseOf(method, await handler(call.request, scope.context));
@@ -24,16 +31,16 @@ export function serveUnary(
       const fault = scope.failed(error);
       callback(toStatus(fault));
     }
-  };
+  });
 }
 
 /** Wraps a handler of one request and a stream of responses for grpc-js. */
 export function serveStreaming(
   method: DescMethod,
   handler: StreamingHandler,
-  events: CallEvents,
+  { events, tracing }: Heard,
 ): handleServerStreamingCall<object, object> {
-  return async (call) => {
+  return served(tracing, method, async (call) => {
     using scope = new CallScope(call, method, events);
     const { signal } = scope.context;
     try {
@@ -50,6 +57,19 @@ export function serveStreaming(
       const fault = scope.failed(error);
       if (!call.destroyed) call.emit("error", Object.assign(new Error(fault.detail), toStatus(fault)));
     }
+  });
+}
+
+/** Has a tracing told when a call begins and ends. */
+function served<C extends Call, Rest extends unknown[]>(
+  tracing: Tracing,
+  method: DescMethod,
+  serve: (call: C, ...rest: Rest) => Promise<void>,
+) {
+  return async (call: C, ...rest: Rest): Promise<void> => {
+    const header = (name: string) => call.metadata.get(name).find((value) => typeof value === "string");
+    const traced = tracing.serve({ protocol: "grpc", name: fullName(method), header });
+    await traced.run(() => serve(call, ...rest)).finally(traced.end);
   };
 }
 
@@ -104,8 +124,7 @@ class CallScope implements Disposable {
   }
 
   #about() {
-    const method = `${this.#method.parent.typeName}.${this.#method.name}`;
-    return { method, peer: this.context.peer, ms: performance.now() - this.#beganMs };
+    return { method: fullName(this.#method), peer: this.context.peer, ms: performance.now() - this.#beganMs };
   }
 
   readonly #abort = (): void => {

@@ -1,6 +1,6 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { Health } from "@florence/proto/health";
-import { formatAddress, type Handlers, isLoopback } from "@florence/service";
+import { formatAddress, type Handlers, isLoopback, type Tracing, untraced } from "@florence/service";
 import { Server, ServerCredentials, type ServerOptions, type ServiceDefinition } from "@grpc/grpc-js";
 import { authenticated } from "./authentication.ts";
 import { type Credentials, noCredentials, serverCredentials } from "./credentials.ts";
@@ -34,6 +34,8 @@ export interface ServeOptions {
   drainMs?: number;
   /** Hears how each call ends, with the whole error where it failed. */
   events?: CallEvents;
+  /** Joins the calls to those that they were made for. */
+  tracing?: Tracing;
 }
 
 /** A listening server. Disposing it stops accepting, lets calls finish until the drain deadline, then cuts them. */
@@ -48,13 +50,13 @@ export interface RunningServer extends AsyncDisposable {
 export async function startServer(options: ServeOptions): Promise<RunningServer> {
   const { host, services, credentials = noCredentials, events = unheard, drainMs = 10_000 } = options;
   const server = new Server(serverOptions(options));
-  for (const { service, handlers } of services) addService(server, service, handlers, events);
+  for (const { service, handlers } of services) addService(server, service, handlers, options);
   const port = await bind(server, host, options.port, serverCredentials(credentials));
   const servers = [server];
   if (credentials.healthPort) {
     const probes = new Server(serverOptions(options));
     for (const { service, handlers } of services) {
-      if (service.typeName === Health.typeName) addService(probes, service, handlers, events);
+      if (service.typeName === Health.typeName) addService(probes, service, handlers, options);
     }
     servers.push(probes);
     try {
@@ -108,7 +110,7 @@ function addService(
   server: Server,
   service: DescService,
   handlers: Readonly<Record<string, unknown>>,
-  events: CallEvents,
+  { events = unheard, tracing = untraced }: Pick<ServeOptions, "events" | "tracing">,
 ): void {
   const definition: Record<string, ServiceDefinition[string]> = {};
   const implementation: Record<string, ReturnType<typeof serveUnary> | ReturnType<typeof serveStreaming>> = {};
@@ -116,7 +118,7 @@ function addService(
     const serve = method.methodKind === "unary" ? serveUnary : serveStreaming;
     definition[method.localName] = methodDefinition(method);
     // The types of Handlers hold by construction: implement() checked them against the same descriptor.
-    implementation[method.localName] = serve(method, handlers[method.localName] as never, events);
+    implementation[method.localName] = serve(method, handlers[method.localName] as never, { events, tracing });
   }
   server.addService(definition, implementation);
 }

@@ -5,11 +5,18 @@ import { type DestinationStream, destination, pino, stdSerializers } from "pino"
 const redactedNames = ["authorization", "cookie", "password", "token", "apiKey", "api_key", "image", "prompt"];
 
 /** A JSON logger on stderr, so that stdout stays free for answers. Synchronous: the last line before an exit counts. */
-export function createLogger(options: { name: string; level: LogLevel; stream?: DestinationStream }): Logger {
+export function createLogger(options: {
+  name: string;
+  level: LogLevel;
+  stream?: DestinationStream;
+  /** What each line says besides, asked when it is written: which call it belongs to. */
+  fields?: () => object;
+}): Logger {
   return pino(
     {
       name: options.name,
       level: options.level,
+      ...(options.fields && { mixin: options.fields }),
       redact: { paths: redactedNames.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]), censor: "[redacted]" },
       serializers: { err: serializeError, error: serializeError },
     },

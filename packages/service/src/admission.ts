@@ -11,6 +11,8 @@ export interface AdmissionOptions {
   waitMsMax?: number;
   /** What refused callers are told to wait, in seconds. Default 1. */
   retryAfterS?: number;
+  /** Told how many callers wait, whenever that changes. */
+  onWaiting?: (waiting: number) => void;
 }
 
 interface Waiter {
@@ -67,6 +69,7 @@ export class Admission {
       const leave = (fault: Fault) => {
         forget();
         this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
+        this.#tell();
         reject(fault);
       };
       const onAbort = () => leave(toFault(signal?.reason));
@@ -77,8 +80,13 @@ export class Admission {
         signal?.removeEventListener("abort", onAbort);
       };
       this.#waiters.push(waiter);
+      this.#tell();
       signal?.addEventListener("abort", onAbort, { once: true });
     });
+  }
+
+  #tell(): void {
+    this.#options.onWaiting?.(this.#waiters.length);
   }
 
   #refusal(): Fault {
@@ -93,8 +101,12 @@ export class Admission {
         if (freed) return;
         freed = true;
         const next = this.#waiters.shift();
-        if (next === undefined) this.#running--;
-        else next.admit();
+        if (next === undefined) {
+          this.#running--;
+          return;
+        }
+        this.#tell();
+        next.admit();
       },
     };
   }

@@ -42,4 +42,12 @@ export {
   text,
 } from "./settings.ts";
 export { toFault } from "./to-fault.ts";
+export {
+  type IncomingCall,
+  type MadeCall,
+  type OutgoingCall,
+  type ServedCall,
+  type Tracing,
+  untraced,
+} from "./tracing.ts";
 export { orAborted, sleep, within } from "./wait.ts";

@@ -2,8 +2,8 @@ import { createEvents, type Events, event, type Listener, type Logger } from "@f
 
 /** What happens to worker threads; `worker` is the name that they were started under. */
 export const workerEvents = {
-  workerReady: event<{ worker: string; restarted: boolean }>(
-    "A worker thread takes calls, for the first time or again.",
+  workerReady: event<{ worker: string; restarted: boolean; ms: number }>(
+    "A worker thread takes calls, for the first time or again; how long it took since its start.",
   ),
   workerCrashed: event<{ worker: string; error: Error | undefined }>(
     "A worker thread fell, or could not be started again; it is started again after a pause.",

@@ -74,8 +74,9 @@ export class SupervisedWorker<M extends WorkerMethods> implements AsyncDisposabl
 
   async #begin(restarted: boolean): Promise<void> {
     const { signal } = this.#stopping;
+    const beganMs = performance.now();
     this.#client = await WorkerClient.start<M>(this.#url, this.#data, { ...this.#options, signal });
-    this.#events.workerReady({ worker: this.#options.name, restarted });
+    this.#events.workerReady({ worker: this.#options.name, restarted, ms: performance.now() - beganMs });
   }
 
   async #supervise(): Promise<void> {

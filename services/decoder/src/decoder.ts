@@ -12,7 +12,7 @@ import { type BuiltModel, encodingOf, Tokenizer } from "@florence/model";
 import { createLogger } from "@florence/node";
 import { Decoder } from "@florence/proto/decoder";
 import { Encoder } from "@florence/proto/encoder";
-import { Admission, createEvents, type Listener, type Logger } from "@florence/service";
+import { Admission, createEvents, type Listener, type Logger, type Tracing } from "@florence/service";
 import { SupervisedWorker } from "@florence/worker";
 import type { DecoderConfig } from "./config.ts";
 import type { DecodeWorkerMethods } from "./decode-worker.ts";
@@ -32,6 +32,8 @@ export interface DecoderOptions {
   readonly log?: Logger;
   /** Hear what happens in the decoder; of a store that is given only what its own events say. */
   readonly listeners?: readonly Listener<typeof decoderEvents>[];
+  /** Joins its calls to those that they are made for. */
+  readonly tracing?: Tracing;
 }
 
 /** A serving decoder. Disposing it stops accepting, lets answers finish until the drain deadline, then cuts them. */
@@ -70,7 +72,8 @@ export async function startDecoder(config: DecoderConfig, options: DecoderOption
   const { storeBytesMax: bytesMax, storeTtlMs: ttlMs } = config;
   const store = options.store ?? resources.use(new MemoryStore({ bytesMax, ttlMs, events }));
   const encoding = encodingOf(manifest);
-  const connect = (address: string) => createClient(Encoder, address, { credentials });
+  const traced = options.tracing && { tracing: options.tracing };
+  const connect = (address: string) => createClient(Encoder, address, { credentials, ...traced });
   const codec = new EmbeddingCodec(new Seal(cluster.secret));
   const addresses = holderAddresses(cluster.secret, { tls: credentials.tls !== undefined });
   const holders = resources.use(new EmbeddingHolders({ connect, dims: encoding.dims, codec, addresses, events }));
@@ -88,7 +91,11 @@ export async function startDecoder(config: DecoderConfig, options: DecoderOption
       },
     ),
   );
-  const admission = new Admission({ running: config.requestsMax, waiting: config.queueMax });
+  const admission = new Admission({
+    running: config.requestsMax,
+    waiting: config.queueMax,
+    onWaiting: (waiting) => events.callsWaiting({ waiting }),
+  });
   const handlers = decoderHandlers({
     manifest,
     tokenizer,
@@ -107,6 +114,7 @@ export async function startDecoder(config: DecoderConfig, options: DecoderOption
       credentials,
       drainMs: config.drainMs,
       events,
+      ...traced,
     }),
   );
   resources.defer(() => {

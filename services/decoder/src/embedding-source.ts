@@ -42,16 +42,17 @@ export class EmbeddingSource {
 
   async #find(key: string, holder: string, signal: AbortSignal): Promise<Embedding> {
     const { store, holders, encoding, events } = this.#parts;
+    const beganMs = performance.now();
     const stored = await store.find(key, signal);
     if (stored) {
       const [rows, width] = stored.embedding.dims;
       if (rows !== encoding.dims[0] || width !== encoding.dims[1]) throw this.#gone("dims");
-      events.embeddingObtained({ source: stored.tier });
+      events.embeddingObtained({ source: stored.tier, ms: performance.now() - beganMs });
       return stored.embedding;
     }
     const fetched = holder ? await holders.fetch(holder, key, signal) : undefined;
     if (!fetched) throw this.#gone("nobody");
-    events.embeddingObtained({ source: "holder" });
+    events.embeddingObtained({ source: "holder", ms: performance.now() - beganMs });
     await store.keep(key, fetched); // Encoders are who writes for others.
     return fetched;
   }

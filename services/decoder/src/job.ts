@@ -12,6 +12,8 @@ export interface JobTask {
 
 /** All tasks of one request, about one image. */
 export interface Job {
+  /** The call's number in this process. */
+  readonly call: number;
   /** The embedding's key: jobs of the same key share one copy in a prompt batch. */
   readonly imageKey: string;
   readonly features: Float32Array; // [image_tokens, hidden]
@@ -20,9 +22,11 @@ export interface Job {
   readonly stream: boolean;
 }
 
-/** What the batch holds: sequences, and bytes of attention keys and values. */
+/** What the batch holds: sequences, rows of the KV pool out of those it has, and bytes of attention keys and values. */
 export interface Usage {
   readonly sequences: number;
+  readonly rows: number;
+  readonly rowsMax: number;
   readonly kvBytes: number;
 }
 
@@ -31,6 +35,11 @@ export interface PromptBatch {
   readonly prompts: number;
   readonly images: number;
   readonly promptMs: number;
+  /** Tokens of the prompts, and of the prompts as they were run, each as long as the longest. */
+  readonly promptTokens: number;
+  readonly paddedTokens: number;
+  /** Whose prompts they are: each call's number, once a prompt. */
+  readonly calls: readonly number[];
 }
 
 /** What happens to a job's tasks; `task` is the index. Times are milliseconds. `batch` comes with the first task of its run. */

@@ -36,6 +36,7 @@ interface Asked {
 /** The handlers of florence.v1.Decoder. */
 export function decoderHandlers(parts: DecoderParts): Handlers<typeof Decoder> {
   const { manifest, tokenizer, worker, embeddings, admission, newTokensMax, events } = parts;
+  let callsAdmitted = 0;
   const preparation = new TaskPreparation(manifest, tokenizer, newTokensMax);
   return {
     async *generate(request, { signal }) {
@@ -56,11 +57,13 @@ export function decoderHandlers(parts: DecoderParts): Handlers<typeof Decoder> {
 
       const cameMs = performance.now();
       using _place = await admission.acquire(signal);
-      events.callAdmitted({ tasks: asked.length, waitedMs: performance.now() - cameMs });
+      const call = callsAdmitted++;
+      events.callAdmitted({ call, tasks: asked.length, waitedMs: performance.now() - cameMs });
       const embedding = await embeddings.get(request.embeddingKey, request.holder, signal);
       const queue = new EventQueue<JobEvent>();
       const leaving = new AbortController();
       const job = {
+        call,
         imageKey: request.embeddingKey,
         features: embedding.data,
         tasks: asked.map((t) => t.job),
@@ -80,9 +83,13 @@ export function decoderHandlers(parts: DecoderParts): Handlers<typeof Decoder> {
         for await (const event of queue) {
           if (event.kind === "finished") unfinished--;
           const task = asked[event.task] as Asked;
-          tell(events, event, task.builder);
-          for (const wire of task.builder.events(event)) {
-            if (wire.case === "region") events.regionClosed({ task: task.builder.task });
+          tell(events, event, task);
+          const beganMs = performance.now();
+          const wires = task.builder.events(event);
+          const about = { task: task.builder.task, index: task.index };
+          if (event.kind === "finished") events.answerParsed({ ...about, ms: performance.now() - beganMs });
+          for (const wire of wires) {
+            if (wire.case === "region") events.regionClosed(about);
             yield { taskIndex: task.index, event: wire };
           }
         }
@@ -108,19 +115,20 @@ export function decoderHandlers(parts: DecoderParts): Handlers<typeof Decoder> {
 }
 
 /** Says what the worker's news of a task are. */
-function tell(events: DecoderEvents, event: JobEvent, { task, promptTokens, streamedTokens }: AnswerBuilder): void {
+function tell(events: DecoderEvents, event: JobEvent, { index, builder }: Asked): void {
+  const { task, promptTokens, streamedTokens } = builder;
   if (event.kind === "token") {
-    events.tokensGenerated({ task, tokens: 1 });
+    events.tokensGenerated({ task, index, tokens: 1 });
     return;
   }
   if (event.kind === "started") {
     if (event.batch) events.promptBatchRun(event.batch);
-    events.sequenceJoined({ task, queueMs: event.queueMs, promptTokens });
+    events.sequenceJoined({ task, index, queueMs: event.queueMs, promptTokens });
   } else {
     const { finished, timing } = event;
     const tokens = finished.ids.length - 1; // The first is the decoder's start token.
-    if (tokens > streamedTokens) events.tokensGenerated({ task, tokens: tokens - streamedTokens });
-    events.taskFinished({ task, tokens, reason: finished.reason, ...timing });
+    if (tokens > streamedTokens) events.tokensGenerated({ task, index, tokens: tokens - streamedTokens });
+    events.taskFinished({ task, index, tokens, reason: finished.reason, ...timing });
   }
   events.cacheUsed(event.usage);
 }

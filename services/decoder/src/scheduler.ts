@@ -55,7 +55,13 @@ export class Scheduler {
 
   /** What the batch holds now: both return to zero when nothing runs. */
   get usage(): Usage {
-    return { sequences: this.#running.size, kvBytes: this.#batch.bytes };
+    const { rowsMax } = this.#batch.limits;
+    return {
+      sequences: this.#running.size,
+      rows: rowsMax - this.#batch.room.rows,
+      rowsMax,
+      kvBytes: this.#batch.bytes,
+    };
   }
 
   /** Generates all answers of a job; resolves after its last event. An abort takes its sequences out within one step. */
@@ -114,7 +120,15 @@ export class Scheduler {
       })),
     );
     const promptMs = performance.now() - began;
-    let batch: PromptBatch | undefined = { prompts: chosen.length, images: images.size, promptMs };
+    const lengths = chosen.map(({ active, task }) => taskOf(active, task).promptIds.length);
+    let batch: PromptBatch | undefined = {
+      prompts: chosen.length,
+      images: images.size,
+      promptMs,
+      promptTokens: lengths.reduce((sum, length) => sum + length, 0),
+      paddedTokens: chosen.length * this.#prompts.bucketOf(Math.max(...lengths)),
+      calls: chosen.map(({ active }) => active.job.call),
+    };
     for (const [i, { active, task }] of chosen.entries()) {
       if (active.signal.aborted) continue;
       const { options, constrain } = taskOf(active, task);

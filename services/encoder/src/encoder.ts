@@ -12,7 +12,7 @@ import { type ClusterConfig, noCluster } from "@florence/grpc/settings";
 import { type BuiltModel, encodingOf, imagesPerCall } from "@florence/model";
 import { createLogger } from "@florence/node";
 import { Encoder } from "@florence/proto/encoder";
-import { Admission, countEvents, createEvents, type Listener, type Logger } from "@florence/service";
+import { Admission, countEvents, createEvents, type Listener, type Logger, type Tracing } from "@florence/service";
 import { advertisedAddress } from "./advertised-address.ts";
 import type { EncoderConfig } from "./config.ts";
 import { encoderEvents, logEncoder } from "./events.ts";
@@ -36,6 +36,8 @@ export interface EncoderOptions {
   readonly log?: Logger;
   /** Hear what happens in the encoder; of the stores that are given only what their own events say. */
   readonly listeners?: readonly Listener<typeof encoderEvents>[];
+  /** Joins its calls to those that they are made for. */
+  readonly tracing?: Tracing;
   /** With these, each image is encoded once in the cluster, and files that another encoder knows are not decoded. */
   readonly leases?: Leases;
   readonly remoteAliases?: RemoteAliases;
@@ -100,9 +102,14 @@ export async function startEncoder(config: EncoderConfig, options: EncoderOption
   );
   pools = { images, vision };
 
-  const admission = new Admission({ running: config.imagesMax, waiting: config.queueMax });
+  const admission = new Admission({
+    running: config.imagesMax,
+    waiting: config.queueMax,
+    onWaiting: (waiting) => events.imagesWaiting({ queue: "admission", waiting }),
+  });
   const encoding = encodingOf(manifest);
-  const connect = (address: string) => createClient(Encoder, address, { credentials });
+  const traced = options.tracing && { tracing: options.tracing };
+  const connect = (address: string) => createClient(Encoder, address, { credentials, ...traced });
   const codec = new EmbeddingCodec(new Seal(cluster.secret));
   const addresses = holderAddresses(cluster.secret, { tls: credentials.tls !== undefined });
   const holders = resources.use(new EmbeddingHolders({ connect, dims: encoding.dims, codec, addresses, events }));
@@ -141,6 +148,7 @@ export async function startEncoder(config: EncoderConfig, options: EncoderOption
       credentials,
       drainMs: config.drainMs,
       events,
+      ...traced,
     }),
   );
   advertised = advertisedAddress(server, config);

@@ -21,14 +21,24 @@ export const encoderEvents = {
   imageLookedUp: event<{ result: "hit" | "miss"; tier?: Tier | undefined }>(
     "The store was asked for the embedding of a file that was seen before.",
   ),
-  imageJoined: event<{ by: "file" | "pixels" }>("A call waited for what another call of this process had begun."),
+  encodingShared: event<{ encoding: object }>(
+    "A call has done what others may have joined meanwhile; they name the same object.",
+  ),
+  imageJoined: event<{ by: "file" | "pixels"; encoding: object; waitedMs: number }>(
+    "A call waited for what another call of this process had begun.",
+  ),
   imageAdmitted: event<{ waitedMs: number }>("An image took one of the places of those that are decoded and encoded."),
   imageDecoded: event<{ width: number; height: number; preprocessMs: number }>(
     "An image was decoded, oriented, hashed and resized; its size in pixels.",
   ),
-  imageQueued: event<{ waiting: number }>("An image waits for the vision graph; how many do, it included."),
-  batchRun: event<{ images: number; encodeMs: number }>("The vision graph ran once."),
-  imageEncoded: event("An image went through the vision graph."),
+  imageQueued: event<{ image: object }>(
+    "An image waits for the vision graph; the object stands for it in later events.",
+  ),
+  imagesWaiting: event<{ queue: "admission" | "vision"; waiting: number }>(
+    "How many images wait has changed: for a place, or for the vision graph.",
+  ),
+  batchRun: event<{ images: number; encodeMs: number; members: readonly object[] }>("The vision graph ran once."),
+  imageEncoded: event<{ image: object; queueMs: number; encodeMs: number }>("An image went through the vision graph."),
   encodingGivenUp: event<{ key: string; holder: string; ended: string }>(
     "Another encoder had the lease on an image and did not finish it.",
   ),

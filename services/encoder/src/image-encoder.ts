@@ -69,13 +69,11 @@ export class ImageEncoder {
     const name = aliasName({ fileSha256: hash("sha256", file), ...options });
     const known = await this.#lookUp(this.#aliases.get(name), signal);
     if (known) return known;
-    const { value, joined } = await this.#files.run(
-      name,
-      (shared) => this.#compute(name, file, options, { signal: shared, deadline }),
-      signal,
-    );
+    const cameMs = performance.now();
+    const compute = (shared: AbortSignal) => this.#compute(name, file, options, { signal: shared, deadline });
+    const { value, joined } = await this.#files.run(name, this.#shared(compute), signal);
     if (!joined) return value;
-    this.#parts.events.imageJoined({ by: "file" });
+    this.#parts.events.imageJoined({ by: "file", encoding: value, waitedMs: performance.now() - cameMs });
     return { ...value, outcome: value.outcome === "hit" ? "hit" : "coalesced", preprocessMs: 0, encodeMs: 0 };
   }
 
@@ -98,10 +96,20 @@ export class ImageEncoder {
     this.#aliases.set(name, alias);
     remoteAliases?.put(this.#remoteName(name), alias);
     const run = (shared: AbortSignal) => this.#run(key, pixels, { signal: shared, deadline });
-    const { value, joined } = await this.#encodings.run(key, run, signal);
-    if (joined) events.imageJoined({ by: "pixels" });
+    const queuedMs = performance.now();
+    const { value, joined } = await this.#encodings.run(key, this.#shared(run), signal);
+    if (joined) events.imageJoined({ by: "pixels", encoding: value, waitedMs: performance.now() - queuedMs });
     if (joined && value.outcome === "miss") return { ...alias, outcome: "coalesced", preprocessMs, encodeMs: 0 };
     return { ...alias, ...value, preprocessMs };
+  }
+
+  /** As `compute`, and says that it was done by the call that began it. */
+  #shared<T extends object>(compute: (signal: AbortSignal) => Promise<T>): (signal: AbortSignal) => Promise<T> {
+    return async (signal) => {
+      const encoding = await compute(signal);
+      this.#parts.events.encodingShared({ encoding });
+      return encoding;
+    };
   }
 
   /** The store is asked inside the flight: whoever came after another flight had put the embedding finds it. */

@@ -6,23 +6,29 @@ import { openStores } from "@florence/embeddings/nats";
 import { encodingOf, loadModel } from "@florence/model";
 import { createLogger, endGraceMs, environment, Progress, readEnvironments, run, runProgram } from "@florence/node";
 import { createEvents } from "@florence/service";
+import { logFields, startTelemetry, telemetryConfig } from "@florence/telemetry";
 import { encoderSpecs } from "./config.ts";
 import { startEncoder } from "./encoder.ts";
 
 await runProgram("florence encoder", async () => {
-  const { encoder: config, cluster, model: modelSettings, nats } = readEnvironments(environment, encoderSpecs);
-  const log = createLogger({ name: "encoder", level: config.logLevel });
+  const specs = { ...encoderSpecs, telemetry: telemetryConfig };
+  const settings = readEnvironments(environment, specs);
+  const { encoder: config, cluster, model: modelSettings, nats } = settings;
+  const log = createLogger({ name: "encoder", level: config.logLevel, fields: logFields });
   const start = async () => {
     await using resources = new AsyncDisposableStack();
+    const telemetry = await startTelemetry(settings.telemetry, { service: "florence-encoder", log });
+    const { tracing, listeners } = resources.use(telemetry);
     const model = await loadModel(modelSettings, {
       progress: (name) => new Progress(`Building ${name}`).update,
       warn: (message) => log.warn(message),
     });
     const bounds = { ...config, embeddingBytes: encodingOf(model.manifest).bytes };
-    const events = createEvents(embeddingEvents, [logEmbeddings(log)]);
-    const user = { role: "encoder", seal: new Seal(cluster.secret), events } as const;
+    const events = createEvents(embeddingEvents, [logEmbeddings(log), ...listeners.embeddings]);
+    const user = { role: "encoder", seal: new Seal(cluster.secret), events, tracing } as const;
     const stores = resources.use(await openStores(nats, bounds, user));
-    const { address } = resources.use(await startEncoder(config, { model, cluster, log, ...stores }));
+    const told = { log, tracing, listeners: listeners.encoder };
+    const { address } = resources.use(await startEncoder(config, { model, cluster, ...told, ...stores }));
     process.stdout.write(`florence encoder listens on ${address}\n`);
     return resources.move();
   };

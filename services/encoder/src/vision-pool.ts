@@ -13,6 +13,9 @@ export interface Features {
 }
 
 interface Waiting {
+  /** Stands for it in events. */
+  readonly image: object;
+  readonly sinceMs: number;
   readonly pixels: Uint8Array<ArrayBuffer>;
   readonly resolve: (features: Features) => void;
   readonly reject: (error: unknown) => void;
@@ -82,14 +85,16 @@ export class VisionPool implements AsyncDisposable {
       signal.throwIfAborted();
       const onAbort = () => {
         const index = this.#waiting.indexOf(waiting);
-        if (index >= 0) this.#waiting.splice(index, 1);
+        if (index >= 0) this.#take(index, 1);
         reject(toFault(signal.reason));
       };
       const forgetSignal = () => signal.removeEventListener("abort", onAbort);
-      const waiting: Waiting = { pixels, resolve, reject, forgetSignal };
+      const image = {};
+      const waiting: Waiting = { image, sinceMs: performance.now(), pixels, resolve, reject, forgetSignal };
       signal.addEventListener("abort", onAbort, { once: true });
       this.#waiting.push(waiting);
-      this.#events.imageQueued({ waiting: this.#waiting.length });
+      this.#events.imageQueued({ image });
+      this.#tell();
       this.#dispatch();
     });
   }
@@ -106,19 +111,20 @@ export class VisionPool implements AsyncDisposable {
     else if (!this.ready) this.#refuse("The model is being loaded again; try again shortly.");
     for (const worker of this.#workers) {
       if (this.#waiting.length === 0) return;
-      if (worker.ready && !this.#busy.has(worker)) void this.#run(worker, this.#waiting.splice(0, this.#batchMax));
+      if (worker.ready && !this.#busy.has(worker)) void this.#run(worker, this.#take(0, this.#batchMax));
     }
   }
 
   async #run(worker: SupervisedWorker<VisionWorkerMethods>, batch: readonly Waiting[]): Promise<void> {
     this.#busy.add(worker);
+    const beganMs = performance.now();
     try {
       const pixels = batch.map((waiting) => waiting.pixels);
       const transfer = pixels.map(({ buffer }) => buffer);
       const { features, encodeMs } = await worker.call("encode", pixels, { transfer });
-      this.#events.batchRun({ images: batch.length, encodeMs });
+      this.#events.batchRun({ images: batch.length, encodeMs, members: batch.map(({ image }) => image) });
       for (const [index, waiting] of batch.entries()) {
-        this.#events.imageEncoded({});
+        this.#events.imageEncoded({ image: waiting.image, queueMs: beganMs - waiting.sinceMs, encodeMs });
         waiting.resolve({ data: features[index] as Float32Array<ArrayBuffer>, encodeMs });
       }
     } catch (error) {
@@ -130,8 +136,19 @@ export class VisionPool implements AsyncDisposable {
     }
   }
 
+  /** Takes images out of the queue, in their order. */
+  #take(from: number, count: number): Waiting[] {
+    const taken = this.#waiting.splice(from, count);
+    if (taken.length > 0) this.#tell();
+    return taken;
+  }
+
+  #tell(): void {
+    this.#events.imagesWaiting({ queue: "vision", waiting: this.#waiting.length });
+  }
+
   #refuse(detail: string): void {
-    for (const waiting of this.#waiting.splice(0)) {
+    for (const waiting of this.#take(0, this.#waiting.length)) {
       waiting.forgetSignal();
       waiting.reject(new Fault("unavailable", detail, { retryAfterS: 1 }));
     }

@@ -21,7 +21,9 @@ export type ServiceName = "encoder" | "decoder";
 /** Everything that happens in a gateway. Logs, counters and telemetry are listeners of it; none is told an image, a prompt or an answer. */
 export const gatewayEvents = {
   requestReceived: event<OfRequest & { readonly method: string; readonly path: string }>("A request's head has come."),
-  requestAdmitted: event<OfRequest & { readonly waitMs: number }>("A request has a place among those served."),
+  requestAdmitted: event<OfRequest & { readonly readMs: number; readonly waitMs: number }>(
+    "A request was read and checked, and has a place among those served: how long each took.",
+  ),
   requestRefused: event<OfRequest & { readonly fault: Fault }>("A request is answered with a fault of its caller's."),
   requestFailed: event<OfRequest & { readonly path: string; readonly fault: Fault }>(
     "A request is answered with a fault of the system's.",

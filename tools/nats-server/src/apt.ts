@@ -1,18 +1,28 @@
 import { access, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { run, versionOf } from "./program.ts";
+import { run } from "./program.ts";
 
 /** Debian's suites by preference: the newest server first, then those that an older keyring or libc may want. */
 export const aptSuites: readonly string[] = ["sid", "trixie", "bookworm"];
 
+/** A program of a Debian package. */
+export interface DebianProgram {
+  readonly package: string;
+  /** Where the package puts it, without the first slash. */
+  readonly path: string;
+  /** Whether the program at a path runs on this system. */
+  readonly runs: (binary: string) => Promise<boolean>;
+}
+
 export interface AptOptions {
+  program: DebianProgram;
   /** A folder for the work, in which a new one is made. */
   folder: string;
   suites: readonly string[];
   signal: AbortSignal;
 }
 
-/** A server that runs here, in a folder of its own which the caller removes. */
+/** A program that runs here, in a folder of its own which the caller removes. */
 export interface Unpacked {
   readonly binary: string;
   readonly folder: string;
@@ -21,10 +31,10 @@ export interface Unpacked {
 const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /**
- * Unpacks nats-server from Debian's package with a private apt state: no root, nothing of the system's changes, and apt
- * checks signatures and hashes. Throws an Error that says why no suite's server could be had.
+ * Unpacks a program from Debian's package with a private apt state: no root, nothing of the system's changes, and apt
+ * checks signatures and hashes. Throws an Error that says why no suite's could be had.
  */
-export async function unpackFromApt({ folder, suites, signal }: AptOptions): Promise<Unpacked> {
+export async function unpackFromApt({ program, folder, suites, signal }: AptOptions): Promise<Unpacked> {
   await access(keyring).catch(() => {
     throw new Error("the keyring of Debian's archive is not installed");
   });
@@ -33,9 +43,9 @@ export async function unpackFromApt({ folder, suites, signal }: AptOptions): Pro
   for (const suite of suites) {
     const work = await mkdtemp(join(folder, `${suite}-`));
     try {
-      const binary = await unpackSuite(work, mirror, suite, signal);
-      if (await versionOf(binary)) return { binary, folder: work };
-      problems.push(`${suite}: the server does not run on this system`);
+      const binary = await unpackSuite(work, program, mirror, suite, signal);
+      if (await program.runs(binary)) return { binary, folder: work };
+      problems.push(`${suite}: the program does not run on this system`);
     } catch (error) {
       problems.push(`${suite}: ${error instanceof Error ? error.message : error}`);
     }
@@ -57,7 +67,13 @@ async function debianMirror(signal: AbortSignal): Promise<string> {
   throw new Error("apt knows no source of Debian packages");
 }
 
-async function unpackSuite(work: string, mirror: string, suite: string, signal: AbortSignal): Promise<string> {
+async function unpackSuite(
+  work: string,
+  program: DebianProgram,
+  mirror: string,
+  suite: string,
+  signal: AbortSignal,
+): Promise<string> {
   for (const folder of ["lists/partial", "cache/archives/partial"])
     await mkdir(join(work, folder), { recursive: true });
   await writeFile(join(work, "status"), "");
@@ -66,11 +82,11 @@ async function unpackSuite(work: string, mirror: string, suite: string, signal: 
   const apt = (...args: string[]) =>
     run("apt-get", ["-qq", "-c", join(work, "apt.conf"), ...args], { cwd: work, signal });
   await apt("update");
-  await apt("download", "nats-server");
+  await apt("download", program.package);
   const archive = (await readdir(work)).find((name) => name.endsWith(".deb"));
   if (archive === undefined) throw new Error("apt downloaded no package");
   await run("dpkg-deb", ["-x", join(work, archive), join(work, "unpacked")], { signal });
-  return join(work, "unpacked/usr/sbin/nats-server");
+  return join(work, "unpacked", program.path);
 }
 
 function privateState(work: string): string {

@@ -1,6 +1,6 @@
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { aptSuites, unpackFromApt } from "./apt.ts";
+import { aptSuites, type DebianProgram, unpackFromApt } from "./apt.ts";
 import { readEnv, type ServerEnv } from "./env.ts";
 import { withLock } from "./lock.ts";
 import { versionOf } from "./program.ts";
@@ -49,6 +49,12 @@ export async function findOrGetNatsServer(options: FindOptions = {}): Promise<st
   }
 }
 
+const program: DebianProgram = {
+  package: "nats-server",
+  path: "usr/sbin/nats-server",
+  runs: async (binary) => (await versionOf(binary)) !== undefined,
+};
+
 // Puts a server into the folder, unless another process does it meanwhile.
 async function fill(folder: string, kept: string, signal: AbortSignal): Promise<string> {
   await mkdir(folder, { recursive: true });
@@ -58,7 +64,7 @@ async function fill(folder: string, kept: string, signal: AbortSignal): Promise<
     const earlier = await readNote(note);
     if (earlier) throw new Error(`${earlier}; known from a recent try, delete ${note} to try again`);
     try {
-      const unpacked = await unpackFromApt({ folder, suites: aptSuites, signal });
+      const unpacked = await unpackFromApt({ program, folder, suites: aptSuites, signal });
       await rename(unpacked.binary, kept);
       await rm(unpacked.folder, { recursive: true, force: true });
       await rm(note, { force: true });

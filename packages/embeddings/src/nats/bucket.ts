@@ -1,3 +1,4 @@
+import { type Tracing, untraced } from "@florence/service";
 import { errors, headers, type Msg, type Payload } from "@nats-io/transport-node";
 import { type EmbeddingEvents, unheard } from "../events.ts";
 import { Breaker } from "./breaker.ts";
@@ -43,6 +44,8 @@ export interface BucketOptions {
   readOnly?: boolean | undefined;
   /** Hears what happens; of a problem that somebody must solve, once. */
   events?: EmbeddingEvents | undefined;
+  /** Says what messages carry, so that who reads one knows what wrote it. */
+  tracing?: Tracing | undefined;
 }
 
 /** Off everybody's way, so patient: a value has megabytes, and a busy disk stalls for a second. */
@@ -68,6 +71,7 @@ export class NatsBucket implements Disposable {
   readonly #link: NatsLink;
   readonly #breaker: Breaker;
   readonly #events: EmbeddingEvents;
+  readonly #tracing: Tracing;
   readonly #stopListening: () => void;
   readonly #availableListeners = new Set<() => void>();
   #problem: NatsConfigError | undefined;
@@ -95,6 +99,7 @@ export class NatsBucket implements Disposable {
     this.readOnly = options.readOnly ?? false;
     this.#link = link;
     this.#events = options.events ?? unheard;
+    this.#tracing = options.tracing ?? untraced;
     this.#breaker = new Breaker({
       failuresMax,
       probeAfterMs,
@@ -123,7 +128,14 @@ export class NatsBucket implements Disposable {
   /** What the key holds. Throws NatsUnavailable. */
   async get(key: string, timeoutMs: number): Promise<BucketEntry | undefined> {
     const subject = this.#subject(key);
+    const beganMs = performance.now();
     const reply = await this.#request(`$JS.API.DIRECT.GET.${this.#stream}.${subject}`, undefined, { timeoutMs });
+    this.#events.bucketRead({
+      bucket: this.settings.name,
+      bytes: reply.data.length,
+      ms: performance.now() - beganMs,
+      header: (name) => reply.headers?.get(name) || undefined,
+    });
     const status = reply.headers?.code ?? 0;
     if (status === 404) return undefined;
     const revision = Number(reply.headers?.get("Nats-Sequence"));
@@ -147,8 +159,12 @@ export class NatsBucket implements Disposable {
     fields.set("Nats-Expected-Stream", this.#stream);
     if (expectedRevision !== undefined) fields.set("Nats-Expected-Last-Subject-Sequence", String(expectedRevision));
     if (deletion) fields.set("KV-Operation", "DEL");
+    for (const [name, text] of Object.entries(this.#tracing.metadata())) fields.set(name, text);
+    const beganMs = performance.now();
     const reply = await this.#request(this.#subject(key), deletion ? undefined : value, { timeoutMs, headers: fields });
     const { seq, error } = reply.json<{ seq?: number; error?: { err_code: number; description: string } }>();
+    const bytes = deletion ? 0 : value.length;
+    this.#events.bucketWritten({ bucket: this.settings.name, bytes, ms: performance.now() - beganMs });
     if (error === undefined && seq !== undefined) return seq;
     if (wrongRevision.has(error?.err_code ?? 0)) return undefined;
     throw new NatsRefusal(error?.description ?? "no acknowledgement");

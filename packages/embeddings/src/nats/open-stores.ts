@@ -1,3 +1,4 @@
+import type { Tracing } from "@florence/service";
 import { EmbeddingCodec, headerBytes } from "../codec.ts";
 import { type EmbeddingEvents, unheard } from "../events.ts";
 import { MemoryStore } from "../memory-store.ts";
@@ -16,6 +17,8 @@ export interface StoreUser {
   readonly role: "encoder" | "decoder";
   readonly seal: Seal;
   readonly events?: EmbeddingEvents;
+  /** Joins what is read to what wrote it. */
+  readonly tracing?: Tracing;
 }
 
 /** Where a service finds and keeps embeddings. Without NATS there is only the store in memory. */
@@ -40,7 +43,7 @@ export interface StoreBounds {
 export async function openStores(
   config: NatsConfig,
   { storeBytesMax, storeTtlMs, embeddingBytes }: StoreBounds,
-  { role, seal, events = unheard }: StoreUser,
+  { role, seal, events = unheard, tracing }: StoreUser,
 ): Promise<Stores> {
   await using resources = new AsyncDisposableStack();
   const inMemory = new MemoryStore({ bytesMax: storeBytesMax, ttlMs: storeTtlMs, events });
@@ -71,14 +74,16 @@ export async function openStores(
     replicas,
     readMsMax,
     events,
+    tracing,
   });
   const store = resources.use(new TieredStore({ memory: inMemory, remote }));
   if (role === "decoder") {
     const opened = resources.move();
     return { store, [Symbol.asyncDispose]: () => opened.disposeAsync() };
   }
-  const remoteAliases = resources.use(await RemoteAliases.open(link, { ttlMs, replicas, readMsMax, seal, events }));
-  const leases = resources.use(await Leases.open(link, { replicas, acquireMsMax: readMsMax, seal, events }));
+  const shared = { replicas, seal, events, tracing };
+  const remoteAliases = resources.use(await RemoteAliases.open(link, { ttlMs, readMsMax, ...shared }));
+  const leases = resources.use(await Leases.open(link, { acquireMsMax: readMsMax, ...shared }));
   const opened = resources.move();
   return { store, leases, remoteAliases, [Symbol.asyncDispose]: () => opened.disposeAsync() };
 }

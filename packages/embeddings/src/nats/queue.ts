@@ -6,7 +6,7 @@ import { WriteBehind, type WriteBehindOptions, type WriteOutcome } from "./write
 export function queueTo(
   bucket: NatsBucket,
   events: EmbeddingEvents,
-  bounds: Pick<WriteBehindOptions, "bytesMax" | "entriesMax" | "concurrency">,
+  bounds: Pick<WriteBehindOptions, "bytesMax" | "entriesMax" | "concurrency" | "bind">,
 ): WriteBehind {
   const about = { bucket: bucket.settings.name };
   const queue = new WriteBehind({

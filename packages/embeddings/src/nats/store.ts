@@ -75,7 +75,7 @@ export class NatsStore implements EmbeddingStore {
   }
 
   private constructor(bucket: NatsBucket, options: NatsStoreOptions) {
-    const { codec, queue, readMsMax, flushMsMax, events = unheard } = options;
+    const { codec, queue, readMsMax, flushMsMax, events = unheard, tracing } = options;
     this.#codec = codec;
     this.#bucket = bucket;
     this.#readMsMax = readMsMax ?? readMsMaxDefault;
@@ -90,6 +90,7 @@ export class NatsStore implements EmbeddingStore {
       bytesMax: queue?.bytesMax ?? queueBytesMaxDefault,
       entriesMax: queue?.entriesMax ?? queueEntriesMaxDefault,
       concurrency: writesMax,
+      bind: tracing?.bind,
     });
   }
 

@@ -1,4 +1,4 @@
-import { within } from "@florence/service";
+import { type Tracing, untraced, within } from "@florence/service";
 
 /** What became of one write, and why it was not one: "again" is for a store that is out of reach. */
 export type WriteOutcome =
@@ -16,6 +16,8 @@ export interface WriteBehindOptions {
   entriesMax: number;
   /** Writes under way at once. */
   concurrency: number;
+  /** Has a value's writing run as part of the work that it was put in. */
+  bind?: Tracing["bind"] | undefined;
   /**
    * Told what became of each value: let go for lack of room or of time is "dropped"; refused or tried too often, "failed", with the
    * reason of its last try.
@@ -26,6 +28,7 @@ export interface WriteBehindOptions {
 interface Item {
   readonly key: string;
   readonly value: Uint8Array;
+  readonly run: ReturnType<Tracing["bind"]>;
   tries: number;
 }
 
@@ -68,7 +71,8 @@ export class WriteBehind {
       return;
     }
     if (this.entries === 0) this.#idle = Promise.withResolvers();
-    this.#enqueue({ key, value, tries: 0 });
+    const run = (this.#options.bind ?? untraced.bind)();
+    this.#enqueue({ key, value, run, tries: 0 });
     this.#pump();
   }
 
@@ -125,7 +129,7 @@ export class WriteBehind {
 
   async #write(item: Item): Promise<void> {
     item.tries++;
-    const written = await this.#options.write(item.key, item.value);
+    const written = await item.run(() => this.#options.write(item.key, item.value));
     this.#writing.delete(item);
     this.#bytes -= item.value.byteLength;
     const { onOutcome } = this.#options;

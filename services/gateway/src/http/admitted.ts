@@ -68,8 +68,9 @@ export async function admitted<R>(entrance: Entrance, incoming: Incoming, work: 
   const account = scope.use(heldBytes.open(caller));
   const answer = async () => {
     const content = await received(entrance, incoming, call, account, work.read);
+    const readMs = call.elapsedMs();
     scope.use(await places.acquire({ caller, light: work.isLight(content) }, call.signal));
-    events.requestAdmitted({ requestId, waitMs: call.elapsedMs() });
+    events.requestAdmitted({ requestId, readMs, waitMs: call.elapsedMs() - readMs });
     return await work.handle(content, { call, account, scope });
   };
   return await endedBy(answer(), call.signal, graceMs);

@@ -5,7 +5,15 @@ import { type ClusterConfig, noCluster } from "@florence/grpc/settings";
 import { createLogger } from "@florence/node";
 import { Decoder } from "@florence/proto/decoder";
 import { Encoder } from "@florence/proto/encoder";
-import { createEvents, Fault, formatAddress, type Listener, type Logger } from "@florence/service";
+import {
+  createEvents,
+  Fault,
+  formatAddress,
+  type Listener,
+  type Logger,
+  type Tracing,
+  untraced,
+} from "@florence/service";
 import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import { createGateway } from "../app.ts";
 import type { GatewayConfig } from "../config.ts";
@@ -18,9 +26,11 @@ import { Peers } from "../peers/peers.ts";
 import { createCallerOf } from "./caller-address.ts";
 import { boundConnections } from "./connections.ts";
 import { resolveHost } from "./resolve.ts";
+import { tracedListener } from "./traced-listener.ts";
 import { createUrlFetch } from "./url-fetch.ts";
 
 export { type GatewayConfig, gatewayConfig } from "../config.ts";
+export { gatewayEvents } from "../events.ts";
 
 /** A listening gateway. Disposing it stops accepting, lets calls finish until the drain deadline, then cuts them. */
 export interface RunningGateway extends AsyncDisposable {
@@ -41,19 +51,22 @@ export interface GatewayOptions {
   readonly cluster?: ClusterConfig;
   /** Hear what happens, as the log does. */
   readonly listeners?: readonly Listener<typeof gatewayEvents>[];
+  /** Joins its calls to those of its callers. */
+  readonly tracing?: Tracing;
 }
 
 /** Starts the gateway on Node, with grpc-js towards the services. They need not be up yet. Throws when the port is taken. */
 export async function startGateway(
   config: GatewayConfig,
   log: Logger = createLogger({ name: "gateway", level: config.logLevel }),
-  { resolve = resolveHost, cluster = noCluster, listeners = [] }: GatewayOptions = {},
+  { resolve = resolveHost, cluster = noCluster, listeners = [], tracing = untraced }: GatewayOptions = {},
 ): Promise<RunningGateway> {
   const stopping = new AbortController();
   const events = createEvents(gatewayEvents, [logEvents(log), ...listeners]);
   const clientOptions = {
     credentials: openCredentials(cluster),
     deadlineMsDefault: config.deadlineMs,
+    tracing,
     // The request's envelope is far below a MiB.
     messageBytesMax: Math.max(messageBytesMaxDefault, config.uploadBytesMax + MiB),
   };
@@ -99,16 +112,19 @@ export async function startGateway(
       // Longer than the 60 s after which common proxies drop an idle connection, so that they do so first.
       keepAliveTimeout: 65_000,
     },
-    getRequestListener(answer, {
-      // Other services may share this process; the global Request and Response stay what they are.
-      overrideGlobalObjects: false,
-      // What is thrown outside the application: a request without a usable host or target.
-      errorHandler: (cause) =>
-        faultResponse(
-          new Fault("body_invalid", "The request line or its host is malformed.", { cause }),
-          crypto.randomUUID(),
-        ),
-    }),
+    tracedListener(
+      tracing,
+      getRequestListener(answer, {
+        // Other services may share this process; the global Request and Response stay what they are.
+        overrideGlobalObjects: false,
+        // What is thrown outside the application: a request without a usable host or target.
+        errorHandler: (cause) =>
+          faultResponse(
+            new Fault("body_invalid", "The request line or its host is malformed.", { cause }),
+            crypto.randomUUID(),
+          ),
+      }),
+    ),
   );
   // Who takes nothing of an answer is cut off once a call cannot be the reason of the silence any more.
   server.timeout = config.deadlineMs + unreadMs;
