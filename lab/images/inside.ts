@@ -7,8 +7,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
+import { readDockerfile } from "../../deploy/checks/dockerfile.ts";
 import { root } from "../../deploy/images/roles.ts";
-import { readDockerfile } from "./dockerfile.ts";
 
 const work = process.argv[2] as string;
 const sh = (...command: [string, ...string[]]) => execFileSync(command[0], command.slice(1), { stdio: "pipe" });

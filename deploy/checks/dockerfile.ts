@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { root } from "../../deploy/images/roles.ts";
+import { root } from "../images/roles.ts";
 
 /** What a Dockerfile says of how its image is run. */
 export interface ImageSettings {
