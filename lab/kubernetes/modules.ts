@@ -9,6 +9,7 @@ export const toolsFolder = join(root, ".tools/kubernetes");
 /** What the manifests are checked against, as Go modules. */
 export const modules = {
   kubernetes: "k8s.io/kubernetes@v1.34.4",
+  kwok: "sigs.k8s.io/kwok@v0.8.0",
   keda: "github.com/kedacore/keda/v2@v2.17.2",
   gatewayApi: "sigs.k8s.io/gateway-api@v1.3.0",
   certManager: "github.com/cert-manager/cert-manager@v1.18.2",
