@@ -162,6 +162,6 @@ test("an unknown command is wrong usage", async () => {
   const { code, stderr } = await start(checkout(printArguments), ["dance"]).ended;
   expect({ code, stderr }).toEqual({
     code: 2,
-    stderr: "usage: node scripts/run.mjs start|florence|test|check [arguments]\n",
+    stderr: "usage: node scripts/run.mjs start|florence|test|docs|check [arguments]\n",
   });
 });

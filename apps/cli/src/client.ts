@@ -3,7 +3,14 @@ import { Fault, type FaultCode, isFaultCode } from "@florence/service";
 export interface TaskRequest {
   readonly task: string;
   readonly text?: string;
-  readonly region?: { readonly x1: number; readonly y1: number; readonly x2: number; readonly y2: number };
+}
+
+/** A task that a server lists. */
+export interface ListedTask {
+  readonly name: string;
+  readonly token: string;
+  /** The kind of its answer. */
+  readonly answer: string;
 }
 
 export interface Problem {
@@ -42,6 +49,13 @@ export interface Answer {
   readonly results: readonly Result[];
 }
 
+/** GET /v1/tasks. Throws a Fault when the server does not say. */
+export async function listTasks(server: string): Promise<readonly ListedTask[]> {
+  const { tasks } = await ask<{ tasks: readonly ListedTask[] }>(server, "/v1/tasks");
+  if (Array.isArray(tasks)) return tasks;
+  throw noServer(server);
+}
+
 /** POST /v1/annotate. Throws a Fault when the call as a whole fails. */
 export async function annotate(
   server: string,
@@ -53,15 +67,25 @@ export async function annotate(
   form.set("image", new Blob([image]));
   form.set("tasks", JSON.stringify(tasks));
   form.set("options", JSON.stringify({ ...options, details: true }));
+  const answer = await ask<Answer>(server, "/v1/annotate", { method: "POST", body: form });
+  if (Array.isArray(answer.results) && answer.image && answer.model) return answer;
+  throw noServer(server);
+}
+
+/** The JSON that a server answers with, as far as that is what it is. Throws a Fault for a problem, and where nobody answers. */
+async function ask<A extends object>(server: string, path: string, init?: RequestInit): Promise<A> {
   let response: Response;
   try {
-    response = await fetch(`${server.replace(/\/+$/, "")}/v1/annotate`, { method: "POST", body: form });
+    response = await fetch(server.replace(/\/+$/, "") + path, init);
   } catch (cause) {
     throw new Fault("unavailable", `No server answers at ${server}.`, { cause });
   }
-  const body = (await response.json().catch(() => ({}))) as Answer & Problem;
-  if (response.ok && Array.isArray(body.results) && body.image && body.model) return body;
-  if (response.ok) throw new Fault("internal", `What answers at ${server} is no Florence server.`);
+  const body = (await response.json().catch(() => ({}))) as A & Problem;
+  if (response.ok) return body;
   const code: FaultCode = isFaultCode(body.code) ? body.code : "internal";
   throw new Fault(code, body.detail ?? `The server answered ${response.status}.`);
+}
+
+function noServer(server: string): Fault {
+  return new Fault("internal", `What answers at ${server} is no Florence server.`);
 }

@@ -2,7 +2,6 @@ import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { type DecodeOptions, decodeImage } from "@florence/model";
 import { Canvas, type Color, type Point } from "./canvas.ts";
-import type { Answer } from "./client.ts";
 
 // Told apart by hue and by lightness.
 const colors: readonly Color[] = [
@@ -24,10 +23,10 @@ interface Drawn {
 /** How the image was read for the answer, so that it is drawn on as the model saw it. */
 export type ImageReading = Pick<DecodeOptions, "autoOrient" | "background">;
 
-/** Draws every region of an answer on its image, with label and score, and writes a PNG. */
+/** Draws every region of answers on their image, with label and score, and writes a PNG. */
 export async function drawAnswer(
   image: Uint8Array,
-  answer: Answer,
+  answers: readonly unknown[],
   file: string,
   reading: ImageReading,
 ): Promise<void> {
@@ -36,9 +35,7 @@ export async function drawAnswer(
   const unit = Math.max(width, height);
   const thickness = Math.max(2, unit / 300);
   const labels = new Map<string, Color>();
-  const regions = answer.results.flatMap((result) =>
-    "error" in result ? [] : regionsOf(Object.values(result.answer)[0]),
-  );
+  const regions = answers.flatMap(regionsOf);
   const colorOf = (name: string) => {
     const known = labels.get(name) ?? (colors[labels.size % colors.length] as Color);
     labels.set(name, known);

@@ -32,16 +32,24 @@ function resultJson(result: Result, { token, input }: TaskArgument): object {
   };
 }
 
+/** What of an answer can be drawn: the values of its tasks that answer with regions. */
+export function regionAnswers(answer: Answer, tasks: readonly TaskArgument[]): unknown[] {
+  return answer.results.flatMap((result, i) =>
+    "error" in result || tasks[i]?.answer === "json" ? [] : [Object.values(result.answer)[0]],
+  );
+}
+
 /** The same for people. */
-export function imageText(image: string, answer: Answer): string {
+export function imageText(image: string, answer: Answer, tasks: readonly TaskArgument[]): string {
   const lines = [`${image} (${answer.image.width} x ${answer.image.height})`];
-  for (const result of answer.results) {
+  for (const [i, result] of answer.results.entries()) {
     if ("error" in result) {
       lines.push(`  ${result.task}: ${result.error.detail}`);
       continue;
     }
     const value = Object.values(result.answer)[0];
     if (typeof value === "string") lines.push(`  ${result.task}: ${value}`);
+    else if (tasks[i]?.answer === "json") lines.push(`  ${result.task}: ${JSON.stringify(value)}`);
     else lines.push(`  ${result.task}:`, ...regionLines(value as Record<string, unknown[]>));
   }
   return `${lines.map(printable).join("\n")}\n`;

@@ -1,21 +1,27 @@
-import { findTask, parsePixelRegion } from "@florence/model/tasks";
-import type { TaskRequest } from "./client.ts";
+import { splitTask, tasks } from "@florence/model/tasks";
+import { type ListedTask, listTasks, type TaskRequest } from "./client.ts";
 
-/** A task as it was written on the command line: TASK or TASK=INPUT. */
-export interface TaskArgument {
-  readonly name: string;
-  readonly token: string;
+/** A task as it was written on the command line. */
+export interface TaskArgument extends Pick<ListedTask, "token" | "answer"> {
   readonly input: string | null;
   readonly request: TaskRequest;
 }
 
-/** Reads TASK[=INPUT]: a name or token, and a text, four location tokens or x1,y1,x2,y2 in pixels. Throws task_unknown. */
-export function parseTask(argument: string): TaskArgument {
-  // A token such as <OD> holds no "=", so the first one ends the task.
-  const at = argument.indexOf("=");
-  const row = findTask(at < 0 ? argument : argument.slice(0, at));
-  const input = at < 0 ? null : argument.slice(at + 1);
-  const region = row.input === "region" && input !== null ? parsePixelRegion(input) : undefined;
-  const request = { task: row.name, ...(region ? { region } : input !== null ? { text: input } : {}) };
-  return { name: row.name, token: row.token, input, request };
+/**
+ * Reads tasks as they were written: TASK, TASK=INPUT, TASK:INPUT or <TOKEN>INPUT. The server is asked for its own where one is not among
+ * Florence-2's. Throws task_unknown, and what listTasks throws.
+ */
+export async function readTasks(written: readonly string[], server: string): Promise<TaskArgument[]> {
+  const read = (rows: readonly ListedTask[]) => written.map((argument) => toArgument(argument, rows));
+  try {
+    return read(tasks);
+  } catch {
+    return read(await listTasks(server));
+  }
+}
+
+function toArgument(argument: string, rows: readonly ListedTask[]): TaskArgument {
+  const { row, input } = splitTask(argument, rows);
+  const request = { task: row.name, ...(input !== undefined && { text: input }) };
+  return { token: row.token, answer: row.answer, input: input ?? null, request };
 }

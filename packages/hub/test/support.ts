@@ -54,7 +54,8 @@ export function filesUnder(folder: string): string[] {
 export const partsIn = (blobs: string): { name: string; bytes: number }[] =>
   filesUnder(blobs)
     .filter((name) => name.endsWith(".incomplete"))
-    .map((name) => ({ name, bytes: statSync(join(blobs, name)).size }));
+    // One that was listed may have got its name since.
+    .map((name) => ({ name, bytes: statSync(join(blobs, name), { throwIfNoEntry: false })?.size ?? 0 }));
 
 /** Waits until something is so; a test that waits in vain fails by its own limit. */
 export async function until(condition: () => boolean): Promise<void> {

@@ -3,6 +3,7 @@ import type { Manifest } from "./compile/manifest.ts";
 import { oneByOne } from "./compile/precision.ts";
 import { newTokensMax, promptTokensMax } from "./generation/options.ts";
 import { preprocessVersion } from "./image/prepare.ts";
+import type { TaskRow } from "./tasks.ts";
 
 /** Everything that follows from a built model about its embeddings and its calls. Whoever needs one of these takes it from here. */
 export interface Encoding {
@@ -81,11 +82,13 @@ export interface ModelDescription {
   readonly numBeams: number;
   /** JSON of the drift figures; empty where they were never measured. */
   readonly verificationJson: string;
+  /** The checkpoint's own tasks, beside Florence-2's. */
+  readonly tasks: TaskRow[];
 }
 
 /** What a service says of its model. `newTokensAllowed`: what the service allows, where that is less than the model. */
 export function describeModel(manifest: Manifest, newTokensAllowed = Number.POSITIVE_INFINITY): ModelDescription {
-  const { name, digest, precision, config, verification } = manifest;
+  const { name, digest, precision, config, verification, tasks = [] } = manifest;
   const encoding = encodingOf(manifest);
   return {
     name,
@@ -98,5 +101,6 @@ export function describeModel(manifest: Manifest, newTokensAllowed = Number.POSI
     newTokensMax: Math.min(newTokensAllowed, encoding.newTokensMax),
     numBeams: config.generation.numBeams,
     verificationJson: verification ? JSON.stringify(verification) : "",
+    tasks: [...tasks],
   };
 }

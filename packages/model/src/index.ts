@@ -65,6 +65,7 @@ export {
   answerKey,
   buildPrompt,
   findTask,
+  isTextKind,
   joinClasses,
   regionToLocations,
   type TaskRow,

@@ -7,18 +7,31 @@ export type { Colour } from "./image/pixels.ts";
 export { type PromptWarning, promptWarnings } from "./prompt-warnings.ts";
 export { checkCorners, type PixelRegion, parsePixelRegion, regionToLocations } from "./regions.ts";
 
-/** How an answer's text is read; the names are those of the reference's post-processor. */
-export type AnswerKind =
-  | "pure_text"
-  | "ocr"
-  | "description_with_bboxes"
-  | "bboxes"
-  | "phrase_grounding"
-  | "polygons"
-  | "description_with_bboxes_or_polygons";
+/** How an answer's text is read; the names are those of the reference's post-processor, but for json, which it does not have. */
+export const answerKinds = [
+  "pure_text",
+  "json",
+  "ocr",
+  "description_with_bboxes",
+  "bboxes",
+  "phrase_grounding",
+  "polygons",
+  "description_with_bboxes_or_polygons",
+] as const;
+export type AnswerKind = (typeof answerKinds)[number];
+
+/** The kinds that hold a text. */
+export type TextKind = "pure_text" | "json";
+/** The kinds that hold regions. */
+export type RegionKind = Exclude<AnswerKind, TextKind>;
+
+export function isTextKind(kind: AnswerKind): kind is TextKind {
+  return kind === "pure_text" || kind === "json";
+}
 
 /** What a task takes beside the image: nothing, a phrase, four location tokens, or any text as the whole prompt. */
-export type TaskInput = "none" | "text" | "region" | "any";
+export const taskInputs = ["none", "text", "region", "any"] as const;
+export type TaskInput = (typeof taskInputs)[number];
 
 export interface TaskRow {
   /** The name in requests, such as object_detection. */
@@ -33,7 +46,7 @@ export interface TaskRow {
   description: string;
 }
 
-/** Every task: one row each. */
+/** Every task of Florence-2's own: one row each. A fine-tune may bring others. */
 export const tasks: readonly TaskRow[] = [
   {
     name: "caption",
@@ -165,8 +178,13 @@ export const tasks: readonly TaskRow[] = [
   },
 ];
 
+/** What of a row tells how a task is written. */
+type TaskNames = Pick<TaskRow, "name" | "token">;
+
 /** The row of a task's name or token, among Florence-2's own or those that are given. Throws task_unknown, listing the names. */
-export function findTask(nameOrToken: string, rows: readonly TaskRow[] = tasks): TaskRow {
+export function findTask(nameOrToken: string): TaskRow;
+export function findTask<R extends TaskNames>(nameOrToken: string, rows: readonly R[]): R;
+export function findTask(nameOrToken: string, rows: readonly TaskNames[] = tasks): TaskNames {
   const row = rows.find(({ name, token }) => nameOrToken !== "" && (name === nameOrToken || token === nameOrToken));
   if (row !== undefined) return row;
   const names = rows.map(({ name }) => name).join(", ");
@@ -174,6 +192,17 @@ export function findTask(nameOrToken: string, rows: readonly TaskRow[] = tasks):
     "task_unknown",
     `There is no task ${JSON.stringify(nameOrToken.slice(0, 80))}. The tasks are ${names}.`,
   );
+}
+
+/**
+ * Reads a task with its input in one text: `name=input`, `name:input`, `<TOKEN>input`, and a name or token alone. What separates a token
+ * from its input may stand there too. Throws task_unknown.
+ */
+export function splitTask<R extends TaskNames>(written: string, rows: readonly R[]): { row: R; input?: string } {
+  const [, token, , ofToken] = /^(<[^<>\s]+>)([=:]?)(.*)$/s.exec(written) ?? [];
+  if (token !== undefined) return { row: findTask(token, rows), ...(ofToken && { input: ofToken }) };
+  const [, name = written, , ofName] = /^([^=:]*)([=:])(.*)$/s.exec(written) ?? [];
+  return { row: findTask(name, rows), ...(ofName && { input: ofName }) };
 }
 
 /**

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { parseRegions, type Region } from "../src/answers/index.ts";
 import { RegionStream } from "../src/answers/stream.ts";
-import { type AnswerKind, findTask } from "../src/tasks.ts";
+import { type AnswerKind, findTask, isTextKind } from "../src/tasks.ts";
 import { checkpoints, type Goldens, type ParseFixture, readFixture } from "./fixtures.ts";
 
 const texts = [
@@ -31,7 +31,7 @@ test.each([
     const { answer: kind } = findTask(task);
     const pieces = split(text);
     expect(pieces.join("")).toBe(text);
-    const whole = kind === "pure_text" ? [] : parseRegions(kind, text, { width, height });
+    const whole = isTextKind(kind) ? [] : parseRegions(kind, text, { width, height });
     expect(streamAll(kind, { width, height }, pieces), `${task} ${JSON.stringify(text)}`).toEqual(whole);
   }
 });

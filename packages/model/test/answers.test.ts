@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { parseAnswer, parseRegions, toAnswer } from "../src/answers/index.ts";
-import { findTask } from "../src/tasks.ts";
+import { findTask, isTextKind } from "../src/tasks.ts";
 import { checkpoints, type Goldens, type ParseFixture, readFixture } from "./fixtures.ts";
 
 const { cases } = readFixture<ParseFixture>("parse.json");
@@ -31,7 +31,7 @@ test("every golden answer is met", () => {
 test("a region knows where its location tokens stand in the raw text", () => {
   for (const { task: token, text, imageSize } of cases) {
     const { answer: kind } = findTask(token);
-    if (kind === "pure_text") continue;
+    if (isTextKind(kind)) continue;
     const [width, height] = imageSize;
     const tokens = text.replaceAll(/<\/?s>|<pad>/g, (control) => " ".repeat(control.length));
     for (const { locations, rings } of parseRegions(kind, text, { width, height })) {
@@ -79,4 +79,16 @@ test("the answer to a prompt of one's own has the prompt as its key", () => {
   expect(toAnswer(task, parseAnswer(task.answer, "</s><s> yes</s>", size), "<VQA> a car?")).toEqual({
     "<VQA> a car?": "yes",
   });
+});
+
+test("a json answer is what its text says, and the text itself where that cannot be sent", () => {
+  const task = { ...findTask("ocr"), name: "receipt", token: "<RECEIPT>", answer: "json" } as const;
+  const answerOf = (raw: string) => toAnswer(task, parseAnswer(task.answer, raw, size))["<RECEIPT>"];
+  expect(answerOf('</s><s> {"total": [1.5, null, "<loc_1>"], "__proto__": true}</s>')).toEqual(
+    JSON.parse('{"total": [1.5, null, "<loc_1>"], "__proto__": true}'),
+  );
+  expect(answerOf("</s><s>741</s>")).toBe(741);
+  const deep = "[".repeat(5_000) + "]".repeat(5_000);
+  for (const text of ["", "{'total': 1}", '{"total":', "Summer", '{"total": 1e999}', deep])
+    expect(answerOf(`</s><s>${text}</s>`)).toBe(text);
 });

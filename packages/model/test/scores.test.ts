@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { parseRegions } from "../src/answers/index.ts";
 import { scoreRegions } from "../src/generation/scores.ts";
-import { findTask } from "../src/tasks.ts";
+import { findTask, isTextKind } from "../src/tasks.ts";
 import { Tokenizer } from "../src/tokenizer/tokenizer.ts";
 import { type Goldens, readFixture, repositoryPath } from "./fixtures.ts";
 
@@ -58,7 +58,7 @@ test("every region of the golden answers gets a score between 0 and 1", () => {
   for (const { task, imageSize, runs } of readFixture<Goldens>("drawn/goldens.json").cases)
     for (const { ids, tokenLogProbs } of runs) {
       const { answer: kind } = findTask(task);
-      if (kind === "pure_text") continue;
+      if (isTextKind(kind)) continue;
       const pieces = tokenizer.pieces(ids);
       const regions = parseRegions(kind, pieces.text, { width: imageSize[0], height: imageSize[1] });
       for (const score of scoreRegions(regions, pieces, tokenLogProbs)) {

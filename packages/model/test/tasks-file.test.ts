@@ -35,6 +35,12 @@ test("a fine-tune's own tasks are part of the built model, beside Florence-2's",
   writeFileSync(elsewhere, JSON.stringify({ tasks: [{ name: "mine" }] }));
   expect(openCheckpoint(copy, { tasks: elsewhere }).tasks.map(({ name }) => name)).toEqual(["mine"]);
   expect(openCheckpoint(native).tasks).toEqual([]);
+  expect(() => openCheckpoint(native, { tasks: join(folder.path, "nothing.json") })).toThrow(/no file of tasks/);
+  const built = await prepareModel(native, { cacheFolder: join(folder.path, "cache"), tasks: elsewhere });
+  expect(built.manifest.tasks?.map(({ name }) => name)).toEqual(["mine"]);
+  await expect(
+    prepareModel(built.folder, { cacheFolder: join(folder.path, "cache"), tasks: elsewhere }),
+  ).rejects.toThrow(/is built already/);
 });
 
 test.each([
@@ -45,7 +51,11 @@ test.each([
   ["a name twice", { tasks: [{ name: "mine" }, { name: "mine", token: "<B>" }] }, /mine .* is there already/],
   ["a token that is none", { tasks: [{ name: "mine", token: "MINE" }] }, /must stand between < and >/],
   ["an input without a place", { tasks: [{ name: "mine", input: "text", prompt: "Read." }] }, /must hold \{input\}/],
-  ["a kind that is none", { tasks: [{ name: "mine", answer: "xml" }] }, /answer of mine must be one of text, boxes/],
+  [
+    "a kind that is none",
+    { tasks: [{ name: "mine", answer: "xml" }] },
+    /answer of mine must be one of text, json, boxes/,
+  ],
   ["a key that is none", { tasks: [{ name: "mine", kind: "text" }] }, /unknown key kind/],
 ])("%s is refused", (_, json, says) => {
   using folder = temporaryFolder();

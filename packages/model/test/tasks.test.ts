@@ -8,6 +8,7 @@ import {
   joinClasses,
   parsePixelRegion,
   regionToLocations,
+  splitTask,
   tasks,
 } from "../src/tasks.ts";
 import { checkpoints, type Goldens, readFixture } from "./fixtures.ts";
@@ -108,4 +109,30 @@ test("four numbers with commas between are a region in pixels, and every other t
   expect(parsePixelRegion("0,1.5, 20 ,-3")).toEqual({ x1: 0, y1: 1.5, x2: 20, y2: -3 });
   for (const text of ["", "1,2,3", "1,2,3,4,5", "1,2,3,4.5.6", "1,2,3,.", "1,2,3,1e3", "<loc_1><loc_2><loc_3><loc_4>"])
     expect(parsePixelRegion(text), text).toBeUndefined();
+});
+
+test("a task and its input in one text are told apart, however they are joined", () => {
+  const rows = [...tasks, { name: "doc_vqa", token: "<Doc=VQA>" }];
+  const cases: [string, string, string | undefined][] = [
+    ["caption", "caption", undefined],
+    ["<CAPTION>", "caption", undefined],
+    ["phrase_grounding=a red: circle = a star", "phrase_grounding", "a red: circle = a star"],
+    ["phrase_grounding:a = b", "phrase_grounding", "a = b"],
+    ["<CAPTION_TO_PHRASE_GROUNDING>a <b> c\nd", "phrase_grounding", "a <b> c\nd"],
+    ["<CAPTION_TO_PHRASE_GROUNDING>=a cat", "phrase_grounding", "a cat"],
+    ["<CAPTION_TO_PHRASE_GROUNDING>: a cat", "phrase_grounding", " a cat"],
+    ["<REGION_TO_OCR><loc_1><loc_2><loc_3><loc_4>", "region_ocr", "<loc_1><loc_2><loc_3><loc_4>"],
+    ["prompt=<OD>", "prompt", "<OD>"],
+    ["<Doc=VQA>What: a date?", "doc_vqa", "What: a date?"],
+    ["caption=", "caption", undefined],
+  ];
+  for (const [written, name, input] of cases) {
+    const split = splitTask(written, rows);
+    expect({ name: split.row.name, input: split.input }, written).toEqual({ name, input });
+  }
+  for (const written of ["", "=", "detect=a cat", "<OD", "<>a", "< OD>", "<XY>z", "OD", "od>x"])
+    expect(
+      codeOf(() => splitTask(written, rows)),
+      written,
+    ).toBe("task_unknown");
 });

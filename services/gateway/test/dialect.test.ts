@@ -5,6 +5,7 @@ import { createEvents, Fault } from "@florence/service";
 import { expect, test } from "vitest";
 import { type AnnotateParts, annotate, collect } from "../src/annotate/annotate.ts";
 import { ImageIds } from "../src/annotate/image-id.ts";
+import { knownTasks } from "../src/annotate/known-tasks.ts";
 import { type AnnotateRequest, toAnnotateRequest } from "../src/annotate/request.ts";
 import { createGateway } from "../src/app.ts";
 import { gatewayEvents } from "../src/events.ts";
@@ -67,7 +68,8 @@ test("a route of another dialect is written outside the application, and asks fo
   const read = async (request: Request, context: ReadContext): Promise<AnnotateRequest> => {
     const task = new URL(request.url).pathname.split("/").at(-1);
     const bytes = await readBody(request, context.limits.uploadBytesMax, context);
-    return toAnnotateRequest({ image: { kind: "bytes", bytes }, fields: { tasks: [{ task }] } }, context.limits, false);
+    const form = { image: { kind: "bytes", bytes }, fields: { tasks: [{ task }] } } as const;
+    return toAnnotateRequest(form, context.limits, false, () => knownTasks(parts.models, context.signal));
   };
   const entrance = createEntrance(defaultLimits, events);
   const router = createRouter(

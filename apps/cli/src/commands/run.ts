@@ -10,9 +10,9 @@ import { readSettings } from "../config.ts";
 import { drawAnswer, type ImageReading } from "../draw.ts";
 import { describe, UsageError } from "../failure.ts";
 import { loadModel } from "../model.ts";
-import { imageJson, imageText, warningLines } from "../output.ts";
+import { imageJson, imageText, regionAnswers, warningLines } from "../output.ts";
 import { startStack } from "../stack.ts";
-import { parseTask, type TaskArgument } from "../task-argument.ts";
+import { readTasks, type TaskArgument } from "../task-argument.ts";
 
 interface RunFlags extends CheckpointFlags {
   readonly task: readonly string[];
@@ -41,7 +41,7 @@ export function configureRun(command: Command): void {
     .argument("<image...>", `image files: ${Object.values(formatNames).join(", ")}`)
     .requiredOption(
       "-t, --task <task[=input]>",
-      "a task's name or token; input is text, x1,y1,x2,y2 in pixels or four location tokens; may be given several times",
+      "a task's name, or its token with the input behind it; input is text, x1,y1,x2,y2 in pixels or four location tokens; may be given several times",
       collect,
       [],
     )
@@ -63,8 +63,7 @@ export function configureRun(command: Command): void {
 }
 
 async function runCommand(images: readonly string[], flags: RunFlags): Promise<void> {
-  const tasks = flags.task.map(parseTask);
-  if (tasks.length === 0) throw new UsageError("Name at least one --task.");
+  if (flags.task.length === 0) throw new UsageError("Name at least one --task.");
   const reading = { autoOrient: flags.autoOrient, background: colourOption(flags.background) };
   const options = {
     auto_orient: reading.autoOrient,
@@ -76,6 +75,7 @@ async function runCommand(images: readonly string[], flags: RunFlags): Promise<v
     ...(flags.constrain && { constrain: true }),
   };
   await using server = await connect(flags);
+  const tasks = await readTasks(flags.task, server.url);
   const progress = images.length > 1 && process.stderr.isTTY ? new Progress("Images") : undefined;
   let done = 0;
   const answerOf = async (image: string) => {
@@ -112,11 +112,13 @@ async function report(
   flags: RunFlags & { readonly reading: ImageReading },
   index: number,
 ): Promise<void> {
-  process.stdout.write(flags.json ? `${JSON.stringify(imageJson(image, answer, tasks))}\n` : imageText(image, answer));
+  process.stdout.write(
+    flags.json ? `${JSON.stringify(imageJson(image, answer, tasks))}\n` : imageText(image, answer, tasks),
+  );
   if (!flags.json) process.stderr.write(warningLines(image, answer));
   if (flags.draw) {
     const file = drawFile(flags.draw, image, index);
-    await drawAnswer(readImage(image), answer, file, flags.reading);
+    await drawAnswer(readImage(image), regionAnswers(answer, tasks), file, flags.reading);
     process.stderr.write(`drawn: ${file}\n`);
   }
   for (const result of answer.results) {

@@ -1,10 +1,12 @@
-import { type AnswerKind, answerKey, type TaskRow } from "../tasks.ts";
+import { type AnswerKind, answerKey, isTextKind, type RegionKind, type TaskRow } from "../tasks.ts";
 import type { ImageSize } from "../text/locations.ts";
 import { strip } from "../text/python-text.ts";
 import { dropControlTokens } from "./control-tokens.ts";
+import { type JsonValue, readJsonAnswer } from "./json.ts";
 import { type Region, toRegion } from "./region.ts";
-import { chooseScanner, type RegionKind } from "./scanners.ts";
+import { chooseScanner } from "./scanners.ts";
 
+export { type JsonValue, readJsonAnswer } from "./json.ts";
 export type { Region } from "./region.ts";
 
 /** The text of a text answer, without <s>, </s> and the spaces around it. Other tokens stay. */
@@ -22,7 +24,7 @@ export function parseRegions(kind: RegionKind, raw: string, size: ImageSize): Re
   return regions;
 }
 
-/** What an answer holds: a text for pure_text, regions for every other kind. */
+/** What an answer holds: a text for pure_text and json, regions for every other kind. */
 export interface ParsedAnswer {
   text?: string;
   regions: Region[];
@@ -30,7 +32,7 @@ export interface ParsedAnswer {
 
 /** Reads an answer from its raw text, tokens included. */
 export function parseAnswer(kind: AnswerKind, raw: string, size: ImageSize): ParsedAnswer {
-  return kind === "pure_text" ? { text: parseText(raw), regions: [] } : { regions: parseRegions(kind, raw, size) };
+  return isTextKind(kind) ? { text: parseText(raw), regions: [] } : { regions: parseRegions(kind, raw, size) };
 }
 
 /** One box or quad: whole pixels, x and y in turn. */
@@ -39,9 +41,9 @@ export type Coordinates = number[];
 /** A region's score; null where its location tokens could not be told from other text. */
 export type Score = number | null;
 
-/** What the reference returns for a task, with scores beside the labels where they are known. */
+/** What the reference returns for a task, with scores beside the labels where they are known; for json what the text says. */
 export type AnswerValue =
-  | string
+  | JsonValue
   | { bboxes: Coordinates[]; labels: string[]; scores?: Score[] }
   | { quad_boxes: Coordinates[]; labels: string[]; scores?: Score[] }
   | { polygons: Coordinates[][]; labels: string[]; scores?: Score[] }
@@ -76,6 +78,8 @@ function toValue(kind: AnswerKind, { text = "", regions = [], scores }: AnswerPa
   switch (kind) {
     case "pure_text":
       return text;
+    case "json":
+      return readJsonAnswer(text) ?? text;
     case "ocr":
       return { quad_boxes: first, labels, ...scored };
     case "description_with_bboxes":

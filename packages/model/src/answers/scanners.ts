@@ -1,11 +1,8 @@
-import type { AnswerKind } from "../tasks.ts";
+import type { RegionKind } from "../tasks.ts";
 import { scanBoxes, scanGroundedPhrases, scanLabelledBoxes } from "./boxes.ts";
 import { scanLabelledPolygons, scanPolygons } from "./polygons.ts";
 import { scanQuads } from "./quads.ts";
 import type { PhraseScanner } from "./region.ts";
-
-/** The answer kinds that hold regions. */
-export type RegionKind = Exclude<AnswerKind, "pure_text">;
 
 const scanners: Record<Exclude<RegionKind, "description_with_bboxes_or_polygons">, PhraseScanner> = {
   ocr: scanQuads,

@@ -1,4 +1,4 @@
-import type { AnswerKind } from "../tasks.ts";
+import { type AnswerKind, isTextKind } from "../tasks.ts";
 import type { ImageSize } from "../text/locations.ts";
 import { dropControlTokens } from "./control-tokens.ts";
 import { type Region, toRegion } from "./region.ts";
@@ -35,7 +35,7 @@ export class RegionStream {
   }
 
   #advance(final: boolean): Region[] {
-    if (this.#kind === "pure_text") return [];
+    if (isTextKind(this.#kind)) return [];
     const scan = chooseScanner(this.#kind, this.#raw, final);
     if (scan === undefined) return [];
     // Cleaning the whole text each time is quadratic, but an answer ends after about a thousand tokens.

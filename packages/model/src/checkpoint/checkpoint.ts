@@ -68,7 +68,7 @@ export function openCheckpoint(path: string, { processor, tasks, adapters = [] }
   checkKind(configJson);
   const weights = readWeights(root);
   const notes = [...weights.notes];
-  const tasksFile = tasks === undefined ? join(root, "tasks.json") : resolve(tasks);
+  const tasksFile = tasks === undefined ? join(root, "tasks.json") : fileAt(tasks);
   const layout = layoutOf(weights.tensors, root);
   const processorFolder = processor === undefined ? root : folderAt(processor);
   checkTokenizerThere(processorFolder, root);
@@ -143,6 +143,12 @@ function folderAt(path: string): string {
   const folder = resolve(path);
   if (statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return folder;
   throw new ModelError("checkpoint_file_missing", `There is no processor folder at ${path}.`);
+}
+
+function fileAt(path: string): string {
+  const file = resolve(path);
+  if (statSync(file, { throwIfNoEntry: false })?.isFile()) return file;
+  throw new ModelError("checkpoint_file_missing", `There is no file of tasks at ${path}.`);
 }
 
 function checkTokenizerThere(folder: string, root: string): void {

@@ -1,11 +1,12 @@
 import { basename, dirname } from "node:path";
 import { ModelError } from "../errors.ts";
-import { type AnswerKind, type TaskInput, type TaskRow, tasks } from "../tasks.ts";
+import { type AnswerKind, type TaskRow, taskInputs, tasks } from "../tasks.ts";
 import { type Json, readJson } from "./files.ts";
 
 /** What tasks.json calls the kinds of answers. */
-const answerKinds: Readonly<Record<string, AnswerKind>> = {
+const kindsByName: Readonly<Record<string, AnswerKind>> = {
   text: "pure_text",
+  json: "json",
   boxes: "description_with_bboxes",
   phrase_boxes: "phrase_grounding",
   unlabelled_boxes: "bboxes",
@@ -13,7 +14,8 @@ const answerKinds: Readonly<Record<string, AnswerKind>> = {
   polygons: "polygons",
   boxes_or_polygons: "description_with_bboxes_or_polygons",
 };
-const inputs: readonly string[] = ["none", "text", "region"] satisfies TaskInput[];
+// A prompt of one's own is a task already.
+const inputs = taskInputs.filter((input) => input !== "any");
 const keys = ["name", "token", "prompt", "input", "answer", "description"];
 
 // A fine-tune has a handful of tasks of its own; each is listed to every caller.
@@ -52,15 +54,16 @@ function toRow(file: string, row: unknown, index: number): TaskRow {
     throw invalid(file, `row ${index + 1} needs a name of small letters, digits and _`);
   const token = string(json.token ?? `<${name.toUpperCase()}>`);
   if (!/^<[^<>\s]{1,64}>$/.test(token)) throw invalid(file, `the token of ${name} must stand between < and >`);
-  const input = string(json.input ?? (string(json.prompt).includes("{input}") ? "text" : "none"));
-  if (!inputs.includes(input)) throw invalid(file, `the input of ${name} must be one of ${inputs.join(", ")}`);
+  const wanted = string(json.input ?? (string(json.prompt).includes("{input}") ? "text" : "none"));
+  const input = inputs.find((known) => known === wanted);
+  if (!input) throw invalid(file, `the input of ${name} must be one of ${inputs.join(", ")}`);
   const prompt = string(json.prompt ?? (input === "none" ? token : `${token}{input}`));
   if (prompt === "" || prompt.length > promptCharactersMax || prompt.includes("{input}") !== (input !== "none"))
     throw invalid(file, `the prompt of ${name} must hold {input} exactly where the task takes one`);
-  const answer = answerKinds[string(json.answer ?? "text")];
-  if (!answer) throw invalid(file, `the answer of ${name} must be one of ${Object.keys(answerKinds).join(", ")}`);
+  const answer = kindsByName[string(json.answer ?? "text")];
+  if (!answer) throw invalid(file, `the answer of ${name} must be one of ${Object.keys(kindsByName).join(", ")}`);
   const description = string(json.description ?? "A task of this checkpoint's own.");
-  return { name, token, prompt, input: input as TaskInput, answer, description };
+  return { name, token, prompt, input, answer, description };
 }
 
 const string = (value: unknown): string => (typeof value === "string" ? value : "");

@@ -61,12 +61,15 @@ export async function prepareModel(folder: string, options: PrepareOptions): Pro
   }
 }
 
-async function readBuilt(folder: string, { precision, processor, adapters }: PrepareOptions): Promise<BuiltModel> {
+async function readBuilt(
+  folder: string,
+  { precision, processor, adapters, tasks }: PrepareOptions,
+): Promise<BuiltModel> {
   const manifest = readManifest(folder);
-  if (processor !== undefined || (adapters && adapters.length > 0))
+  if (processor !== undefined || tasks !== undefined || (adapters && adapters.length > 0))
     throw new ModelError(
       "option_invalid",
-      `${folder} is built already: a processor or an adapter goes with the checkpoint itself.`,
+      `${folder} is built already: a processor, tasks or an adapter go with the checkpoint itself.`,
     );
   if (precision !== undefined && precision !== manifest.precision) {
     throw new ModelError(

@@ -28,6 +28,7 @@ export async function loadModel(settings: ModelSettings, { progress, warn }: Loa
     cacheBytesMax: settings.cacheBytesMax,
     processor: settings.processor,
     adapters: settings.adapters?.split(",").filter(Boolean),
+    tasks: settings.tasks,
     ...(settings.precision && { precision: settings.precision }),
     ...(progress && { progress: progress(basename(folder)) }),
   });

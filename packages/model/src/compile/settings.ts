@@ -19,6 +19,10 @@ export const modelConfig = {
     help: "Folders of LoRA adapters to put on the checkpoint, in their order, comma-separated.",
     default: undefined,
   }),
+  tasks: text({
+    help: "File of a fine-tune's own tasks, instead of tasks.json beside the weights.",
+    default: undefined,
+  }),
   precision: oneOf(precisions, {
     help: "fp32, fp16, int8 or int4, for a raw checkpoint. Unset: fp32.",
     default: undefined,

@@ -1,5 +1,5 @@
 import { ungroundable } from "../answers/ungroundable.ts";
-import type { AnswerKind } from "../tasks.ts";
+import { type AnswerKind, isTextKind, type RegionKind } from "../tasks.ts";
 import { strip } from "../text/python-text.ts";
 
 /** What a token can be inside an answer. Labels are made of words and spaces; everything else of Florence-2's own tokens. */
@@ -39,7 +39,7 @@ interface Shape {
 }
 
 const nothing: ReadonlySet<string> = new Set();
-const shapes: Readonly<Record<Exclude<AnswerKind, "pure_text">, Shape>> = {
+const shapes: Readonly<Record<RegionKind, Shape>> = {
   description_with_bboxes: { labelled: true, locations: 4, repeats: true, polygons: "no", dropped: nothing },
   phrase_grounding: { labelled: true, locations: 4, repeats: true, polygons: "no", dropped: ungroundable },
   bboxes: { labelled: false, locations: 4, repeats: true, polygons: "no", dropped: nothing },
@@ -91,7 +91,7 @@ export class Grammar {
 
   /** The grammar of an answer kind; undefined for text, where everything is well formed. `classes` from classify. */
   static of(kind: AnswerKind, classes: Uint8Array, tokens: GrammarTokens): Grammar | undefined {
-    return kind === "pure_text" ? undefined : new Grammar(shapes[kind], classes, tokens);
+    return isTextKind(kind) ? undefined : new Grammar(shapes[kind], classes, tokens);
   }
 
   readonly start = start;

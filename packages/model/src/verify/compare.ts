@@ -1,17 +1,17 @@
 import type { Region } from "../answers/index.ts";
-import type { AnswerKind } from "../tasks.ts";
+import { type AnswerKind, isTextKind } from "../tasks.ts";
 
 /** What two models' answers to one request are compared by. */
 export interface Comparable {
   readonly kind: AnswerKind;
-  /** The answer in full, as text; what counts where an answer is pure text. */
+  /** The answer in full, as text; what counts where an answer has no regions. */
   readonly text: string;
   readonly regions: readonly Region[];
 }
 
 /** Whether two answers to one request say the same: the same text, or the same labels at regions that overlap by half or more. */
 export function isSame(a: Comparable, b: Comparable): boolean {
-  if (a.kind === "pure_text") return a.text === b.text;
+  if (isTextKind(a.kind)) return a.text === b.text;
   const labels = ({ regions }: Comparable) =>
     regions
       .map((r) => r.label)

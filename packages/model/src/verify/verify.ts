@@ -1,6 +1,7 @@
 import { parseAnswer, toAnswer } from "../answers/index.ts";
 import type { BuiltModel } from "../compile/cache.ts";
-import type { Verification } from "../compile/manifest.ts";
+import { tasksOf, type Verification } from "../compile/manifest.ts";
+import { encodePrompt } from "../encode-prompt.ts";
 import type { Device } from "../engine/device.ts";
 import type { GenerationOptions } from "../generation/options.ts";
 import { newTokensMax } from "../generation/options.ts";
@@ -9,7 +10,7 @@ import { DecodeBatch } from "../inference/decode-batch.ts";
 import { generate } from "../inference/generate.ts";
 import { PromptModel } from "../inference/prompt-model.ts";
 import { VisionModel } from "../inference/vision-model.ts";
-import { buildPrompt, findTask, tasks } from "../tasks.ts";
+import { findTask, isTextKind, type TaskRow } from "../tasks.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { type Comparable, isSame, overlaps, rowCosines } from "./compare.ts";
 import type { Asked, Sample } from "./goldens.ts";
@@ -32,8 +33,8 @@ export interface VerifyOptions {
 }
 
 const middle = "<loc_250><loc_250><loc_750><loc_750>";
-const askedOfAll: readonly Asked[] = [
-  ...tasks.filter(({ input }) => input === "none").map(({ name }) => ({ task: name })),
+const askedOfAll = (rows: readonly TaskRow[]): readonly Asked[] => [
+  ...rows.filter(({ input }) => input === "none").map(({ name }) => ({ task: name })),
   { task: "region_category", input: middle },
   { task: "region_description", input: middle },
 ];
@@ -55,7 +56,7 @@ export async function verifyVariant(
     rowCosines(features, ours.features[i] as Float32Array, width),
   );
   const pairs = theirs.answers.map((a, i) => ({ a, b: ours.answers[i] as Answered }));
-  const located = pairs.filter(({ a }) => a.kind !== "pure_text");
+  const located = pairs.filter(({ a }) => !isTextKind(a.kind));
   const ious = located.flatMap(({ a, b }) => overlaps(a.regions, b.regions));
   const figures = {
     images: options.samples.length,
@@ -90,18 +91,19 @@ async function answers(
     numBeams: 1,
     maxNewTokens: Math.min(options.newTokensMax ?? defaultNewTokensMax, newTokensMax(manifest.config)),
   };
+  const known = tasksOf(manifest);
   const features: Float32Array[] = [];
   const answered: Answered[] = [];
-  for (const [i, { image, asked = askedOfAll }] of samples.entries()) {
+  for (const [i, { image, asked = askedOfAll(known) }] of samples.entries()) {
     const { pixels, width, height } = await prepareImage(image, {
       autoOrient: true,
       size: manifest.config.preprocess.size,
     });
     const embedding = await vision.encode(pixels, 1);
     features.push(embedding);
-    const rows = asked.map(({ task, input }) => ({ row: findTask(task), input }));
+    const rows = asked.map(({ task, input }) => ({ row: findTask(task, known), input }));
     const requests = rows.map(({ row, input }) => ({
-      promptIds: tokenizer.encode(buildPrompt(row, input)),
+      promptIds: encodePrompt({ tokenizer, manifest }, row, input),
       options: generation,
     }));
     const all = await generate({ prompts, batch, manifest }, embedding, requests, tokenizer.size);

@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file florence/v1/model.proto.
  */
 export const file_florence_v1_model: GenFile = /*@__PURE__*/
-  fileDesc("ChdmbG9yZW5jZS92MS9tb2RlbC5wcm90bxILZmxvcmVuY2UudjEi2AEKBU1vZGVsEgwKBG5hbWUYASABKAkSDgoGZGlnZXN0GAIgASgJEhEKCXByZWNpc2lvbhgDIAEoCRISCgppbWFnZV9zaXplGAQgASgNEhQKDGltYWdlX3Rva2VucxgFIAEoDRITCgtoaWRkZW5fc2l6ZRgGIAEoDRIZChFwcm9tcHRfdG9rZW5zX21heBgHIAEoDRIWCg5uZXdfdG9rZW5zX21heBgIIAEoDRIRCgludW1fYmVhbXMYCSABKA0SGQoRdmVyaWZpY2F0aW9uX2pzb24YCiABKAliBnByb3RvMw");
+  fileDesc("ChdmbG9yZW5jZS92MS9tb2RlbC5wcm90bxILZmxvcmVuY2UudjEi/QEKBU1vZGVsEgwKBG5hbWUYASABKAkSDgoGZGlnZXN0GAIgASgJEhEKCXByZWNpc2lvbhgDIAEoCRISCgppbWFnZV9zaXplGAQgASgNEhQKDGltYWdlX3Rva2VucxgFIAEoDRITCgtoaWRkZW5fc2l6ZRgGIAEoDRIZChFwcm9tcHRfdG9rZW5zX21heBgHIAEoDRIWCg5uZXdfdG9rZW5zX21heBgIIAEoDRIRCgludW1fYmVhbXMYCSABKA0SGQoRdmVyaWZpY2F0aW9uX2pzb24YCiABKAkSIwoFdGFza3MYCyADKAsyFC5mbG9yZW5jZS52MS5UYXNrUm93ImoKB1Rhc2tSb3cSDAoEbmFtZRgBIAEoCRINCgV0b2tlbhgCIAEoCRIOCgZwcm9tcHQYAyABKAkSDQoFaW5wdXQYBCABKAkSDgoGYW5zd2VyGAUgASgJEhMKC2Rlc2NyaXB0aW9uGAYgASgJYgZwcm90bzM");
 
 /**
  * The checkpoint a service has loaded. The gateway compares the encoder's and the decoder's.
@@ -85,6 +85,13 @@ export type Model = Message<"florence.v1.Model"> & {
    * @generated from field: string verification_json = 10;
    */
   verificationJson: string;
+
+  /**
+   * The checkpoint's own tasks, beside Florence-2's.
+   *
+   * @generated from field: repeated florence.v1.TaskRow tasks = 11;
+   */
+  tasks: TaskRow[];
 };
 
 /**
@@ -93,4 +100,58 @@ export type Model = Message<"florence.v1.Model"> & {
  */
 export const ModelSchema: GenMessage<Model> = /*@__PURE__*/
   messageDesc(file_florence_v1_model, 0);
+
+/**
+ * A task that a fine-tune brings with it: a row like those of the built-in table.
+ *
+ * @generated from message florence.v1.TaskRow
+ */
+export type TaskRow = Message<"florence.v1.TaskRow"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The key of its answer, such as <RECEIPT>.
+   *
+   * @generated from field: string token = 2;
+   */
+  token: string;
+
+  /**
+   * What the model is asked; {input} stands for the task's input.
+   *
+   * @generated from field: string prompt = 3;
+   */
+  prompt: string;
+
+  /**
+   * none, text or region.
+   *
+   * @generated from field: string input = 4;
+   */
+  input: string;
+
+  /**
+   * How an answer's text is read: the built-in table's word for it, such as pure_text or json.
+   *
+   * @generated from field: string answer = 5;
+   */
+  answer: string;
+
+  /**
+   * One line for users.
+   *
+   * @generated from field: string description = 6;
+   */
+  description: string;
+};
+
+/**
+ * Describes the message florence.v1.TaskRow.
+ * Use `create(TaskRowSchema)` to create a new message.
+ */
+export const TaskRowSchema: GenMessage<TaskRow> = /*@__PURE__*/
+  messageDesc(file_florence_v1_model, 1);
 

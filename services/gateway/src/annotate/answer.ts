@@ -1,4 +1,5 @@
-import { toAnswer } from "@florence/model/answers";
+import { readJsonAnswer, toAnswer } from "@florence/model/answers";
+import type { TaskRow } from "@florence/model/tasks";
 import {
   FinishReason,
   type GenerateResponse,
@@ -40,11 +41,11 @@ export interface ResultJson {
   readonly score: number;
   readonly finish_reason: "stop" | "length";
   readonly usage: { readonly prompt_tokens: number; readonly completion_tokens: number };
-  /** The same of the task's text. */
-  readonly warnings?: readonly WarningJson[];
   readonly ids?: readonly number[];
   readonly prompt_ids?: readonly number[];
   readonly token_log_probs?: readonly number[];
+  /** What was done to the task's text, or is odd about its answer; absent where nothing could surprise. */
+  readonly warnings?: readonly WarningJson[];
 }
 
 /** One task's failure in `results`. */
@@ -74,7 +75,9 @@ export function regionJson(region: Region): { label: string; score?: number } & 
 }
 
 /** A task's result as it stands in the answer. */
-export function resultJson({ row, input, warnings }: TaskRequest, result: TaskResult, details: boolean): ResultJson {
+export function resultJson(task: TaskRequest, result: TaskResult, details: boolean): ResultJson {
+  const { row, input } = task;
+  const warnings: WarningJson[] = [...task.warnings, ...(isNoJson(row, result) ? [noJson] : [])];
   const regions = result.regions.map(({ shape, label, rings }) => ({
     shape: shapes.get(shape) ?? ("box" as const),
     label,
@@ -100,6 +103,15 @@ export function resultJson({ row, input, warnings }: TaskRequest, result: TaskRe
       token_log_probs: result.tokenLogProbs.map(float),
     }),
   };
+}
+
+const noJson: WarningJson = {
+  code: "answer_not_json",
+  message: "The model's text is no JSON that can be used: the answer is the text itself.",
+};
+
+function isNoJson({ answer }: TaskRow, { answerText }: TaskResult): boolean {
+  return answer === "json" && readJsonAnswer(answerText) === undefined;
 }
 
 const shapes = new Map<RegionShape, "quad" | "polygon">([

@@ -97,13 +97,13 @@ function named<T>(): Record<string, T> {
   return Object.create(null) as Record<string, T>;
 }
 
-/** `task=NAME` or `task=NAME:INPUT`, any number of them; `stream`; every other name is an option. */
+/** `task=TASK`, any number of them, each as `task` of an entry of `tasks`; `stream`; every other name is an option. */
 function queryFields(query: URLSearchParams): Record<string, unknown> {
   const tasks: unknown[] = [];
   const options = named<unknown>();
   let stream: unknown;
   for (const [name, value] of query) {
-    if (name === "task") tasks.push(taskEntry(value));
+    if (name === "task") tasks.push({ task: value });
     else if (name === "stream") stream = typed(value);
     else if (Object.hasOwn(options, name))
       throw new Fault("option_invalid", `options.${name.slice(0, 64)}: given twice.`);
@@ -114,11 +114,6 @@ function queryFields(query: URLSearchParams): Record<string, unknown> {
     ...(Object.keys(options).length > 0 && { options }),
     ...(stream !== undefined && { stream }),
   };
-}
-
-function taskEntry(value: string): { task: string; text?: string } {
-  const colon = value.indexOf(":");
-  return colon < 0 ? { task: value } : { task: value.slice(0, colon), text: value.slice(colon + 1) };
 }
 
 /** What the text would be as a JSON literal; any other text stays text, and the schema says what it should have been. */

@@ -1,13 +1,13 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { type Colour, parseColour } from "@florence/model/tasks";
+import { type Colour, parseColour, type TaskRow, tasks } from "@florence/model/tasks";
 import { EarlyStopping, type GenerationOptionsSchema } from "@florence/proto/decoder";
-import { Fault } from "@florence/service";
+import { Fault, toFault } from "@florence/service";
 import type { z } from "zod";
 import { parseFields } from "../http/parse-fields.ts";
 import type { Limits } from "../limits.ts";
 import type { CallForm } from "./forms.ts";
 import type { ImageSource } from "./image-source.ts";
-import { callSchema, readingSchema, uploadSchema } from "./schema.ts";
+import { callSchema, readingSchema, type TaskEntry, uploadSchema } from "./schema.ts";
 import { type TaskRequest, toTaskRequest } from "./task-request.ts";
 
 /** How an image is read. */
@@ -34,22 +34,39 @@ export type UploadRequest = ImageReading & Pick<AnnotateRequest, "image">;
 
 /**
  * Checks everything that can be checked without the image's content. `acceptsEvents`: whether a call that does not say is answered with
- * events. Throws Faults of the request's kinds.
+ * events. `known` gives all tasks there are, and is asked only for a task that is not one of Florence-2's. Throws Faults of the request's
+ * kinds, and what `known` throws.
  */
-export function toAnnotateRequest(
+export async function toAnnotateRequest(
   { image, fields }: CallForm,
   limits: Limits,
   acceptsEvents: boolean,
-): AnnotateRequest {
+  known: () => Promise<readonly TaskRow[]>,
+): Promise<AnnotateRequest> {
   const call = parseFields(callSchema(limits), fields);
   return {
     image,
     ...toReading(image, call.options),
-    tasks: call.tasks.map((entry, index) => toTaskRequest(entry, index, limits)),
+    tasks: await toTaskRequests(call.tasks, limits, known),
     generation: toGenerationOptions(call.options ?? {}),
     details: call.options?.details ?? false,
     stream: call.stream ?? acceptsEvents,
   };
+}
+
+async function toTaskRequests(
+  entries: readonly TaskEntry[],
+  limits: Limits,
+  known: () => Promise<readonly TaskRow[]>,
+): Promise<TaskRequest[]> {
+  const read = (rows: readonly TaskRow[]) => entries.map((entry, index) => toTaskRequest(entry, index, limits, rows));
+  try {
+    return read(tasks);
+  } catch (error) {
+    // Florence-2's own tasks are known while no service is there.
+    if (toFault(error).code !== "task_unknown") throw error;
+    return read(await known());
+  }
 }
 
 /** The same for an upload, which has no tasks. */

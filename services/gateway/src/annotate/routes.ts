@@ -1,13 +1,15 @@
-import { type TaskRow, tasks } from "@florence/model/tasks";
+import type { TaskRow } from "@florence/model/tasks";
 import { within } from "@florence/service";
 import { admitted, type Entrance } from "../http/admitted.ts";
 import type { ReadContext } from "../http/body.ts";
 import { json } from "../http/json.ts";
 import type { Route } from "../http/route.ts";
 import { serverTiming } from "../http/server-timing.ts";
+import type { LoadedModels } from "../peers/agreement.ts";
 import { type AnnotateParts, annotate, collect, upload } from "./annotate.ts";
 import type { SummaryJson } from "./answer.ts";
 import { readForm } from "./forms.ts";
+import { knownTasks } from "./known-tasks.ts";
 import { modelsJson } from "./models.ts";
 import { toAnnotateRequest, toUploadRequest } from "./request.ts";
 import { bodySchema, callSchema, uploadSchema } from "./schema.ts";
@@ -27,7 +29,7 @@ export function annotateRoutes(parts: AnnotateParts, entrance: Entrance): readon
       schema: bodySchema(callSchema(limits)),
       handle: (incoming) =>
         admitted(entrance, incoming, {
-          read: readAnnotate,
+          read: (request, context) => readAnnotate(request, context, models),
           isLight: ({ image }) => image.kind === "id",
           async handle(request, { call, account, scope }) {
             const events = annotate(request, { ...parts, call, account });
@@ -51,8 +53,11 @@ export function annotateRoutes(parts: AnnotateParts, entrance: Entrance): readon
     {
       method: "GET",
       path: "/v1/tasks",
-      description: "The tasks and what each one takes.",
-      handle: () => json({ tasks: tasks.map(taskJson) }),
+      description: "The tasks, those of the loaded checkpoint among them, and what each one takes.",
+      handle: async ({ request }) => {
+        const known = await within(knownTasks(models, request.signal), getMs);
+        return json({ tasks: known.map(taskJson) });
+      },
     },
     {
       method: "GET",
@@ -70,8 +75,10 @@ function timed(body: SummaryJson, status?: number): Response {
   return response;
 }
 
-async function readAnnotate(request: Request, context: ReadContext) {
-  return toAnnotateRequest(await readForm(request, context), context.limits, accepts(request, "text/event-stream"));
+async function readAnnotate(request: Request, context: ReadContext, models: LoadedModels) {
+  const form = await readForm(request, context);
+  const acceptsEvents = accepts(request, "text/event-stream");
+  return toAnnotateRequest(form, context.limits, acceptsEvents, () => knownTasks(models, context.signal));
 }
 
 async function readUpload(request: Request, context: ReadContext) {

@@ -18,7 +18,8 @@ const textSchema = z
   .refine((text) => !unreadable.test(text), "holds a control character or half of a surrogate pair");
 
 const taskSchema = z.strictObject({
-  task: z.string(),
+  /** A name or a token; its input may follow: name=input, name:input, <TOKEN>input. */
+  task: textSchema,
   text: z.union([textSchema, z.array(textSchema).min(1)]).optional(),
   region: regionSchema.optional(),
 });

@@ -1,13 +1,13 @@
 import {
   buildPrompt,
   checkCorners,
-  findTask,
   joinClasses,
   type PixelRegion,
   type PromptWarning,
   parsePixelRegion,
   promptWarnings,
   regionToLocations,
+  splitTask,
   type TaskRow,
 } from "@florence/model/tasks";
 import { Fault, toFault } from "@florence/service";
@@ -23,10 +23,9 @@ export interface TaskRequest {
 }
 
 /** Throws task_unknown, task_input_missing, task_input_unexpected, region_invalid or prompt_too_long, naming the task's place. */
-export function toTaskRequest(entry: TaskEntry, index: number, limits: Limits): TaskRequest {
+export function toTaskRequest(entry: TaskEntry, index: number, limits: Limits, rows: readonly TaskRow[]): TaskRequest {
   try {
-    const task = checkTask(entry, limits);
-    return { ...task, warnings: promptWarnings(task.row, entry.text) };
+    return checkTask(entry, limits, rows);
   } catch (error) {
     const fault = toFault(error);
     throw new Fault(fault.code, `tasks[${index}]: ${fault.detail}`, { cause: error });
@@ -38,17 +37,29 @@ export function decoderInput({ input }: TaskRequest, size: { width: number; heig
   return typeof input === "object" ? regionToLocations(input, size) : (input ?? "");
 }
 
-function checkTask({ task, text, region }: TaskEntry, limits: Limits): Pick<TaskRequest, "row" | "input"> {
-  const row = findTask(task);
-  if (region !== undefined) return { row, input: checkRegion(row, text, region) };
+function checkTask({ task, region, ...apart }: TaskEntry, limits: Limits, rows: readonly TaskRow[]): TaskRequest {
+  const { row, input: inside } = splitTask(task, rows);
+  if (inside !== undefined && apart.text !== undefined)
+    throw new Fault("task_input_unexpected", "The text stands twice: behind the task and by itself.");
+  const text = inside ?? apart.text;
+  return { row, input: checkInput(row, text, region, limits), warnings: promptWarnings(row, text) };
+}
+
+function checkInput(
+  row: TaskRow,
+  text: TaskEntry["text"],
+  region: PixelRegion | undefined,
+  limits: Limits,
+): TaskRequest["input"] {
+  if (region !== undefined) return checkRegion(row, text, region);
   const input = typeof text === "object" ? classes(row, text) : text;
   if (input !== undefined && input.length > limits.textCharactersMax) {
     throw new Fault("prompt_too_long", `The text has more than ${limits.textCharactersMax} characters.`);
   }
   const pixels = row.input === "region" && input !== undefined ? parsePixelRegion(input) : undefined;
-  if (pixels !== undefined) return { row, input: checkRegion(row, undefined, pixels) };
+  if (pixels !== undefined) return checkRegion(row, undefined, pixels);
   buildPrompt(row, input);
-  return { row, input };
+  return input;
 }
 
 function checkRegion(row: TaskRow, text: unknown, region: PixelRegion): PixelRegion {
