@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { decoderSpecs } from "@florence/decoder/config";
 import { encoderSpecs } from "@florence/encoder/config";
 import { gatewaySpecs } from "@florence/gateway/config";
+import { checkpointCases } from "@florence/model/testing";
 import { type ConfigSpec, settingsTable } from "@florence/service";
 import { type ErrorCode, type FaultCode, faultTable, isFaultCode, status } from "@florence/service/fault";
 import { alertsYaml, runbookDoc } from "./observability/alerts.ts";
@@ -21,6 +22,7 @@ export interface WrittenDoc {
 
 export const writtenDocs: readonly WrittenDoc[] = [
   doc("docs/errors.md", errorsDoc),
+  doc("docs/checkpoints.md", checkpointsDoc),
   readme("services/gateway/README.md", gatewaySpecs),
   readme("services/encoder/README.md", encoderSpecs),
   readme("services/decoder/README.md", decoderSpecs),
@@ -38,6 +40,17 @@ function doc(path: string, wanted: (now: string) => string): WrittenDoc {
 /** A service's page, with its table of settings in place of the one that stands there. */
 function readme(path: string, specs: Readonly<Record<string, ConfigSpec>>): WrittenDoc {
   return doc(path, (now) => now.replace(/^\| variable .*(?:\n\|.*)*/m, () => settingsTable(...Object.values(specs))));
+}
+
+const tableOfFolders = /(<!-- table: made from .* -->).*(<!-- end of table -->)/s;
+
+/** docs/checkpoints.md, with the table of what can be loaded: the folders that the tests try. */
+function checkpointsDoc(now: string): string {
+  const rows = checkpointCases.map(({ folder, happens }) => [folder, happens]);
+  return now.replace(
+    tableOfFolders,
+    (_, start, end) => `${start}\n\n${table(["folder", "what happens"], rows)}\n\n${end}`,
+  );
 }
 
 /** The text of docs/errors.md. */

@@ -12,19 +12,21 @@ export async function checkpointFolder(model: string): Promise<string> {
   const name = parseModelName(model);
   if (!name) return model;
   try {
-    return (await findModel(name, await reporting())).folder;
+    return (await findModel(name, await pullOptions())).folder;
   } catch (error) {
     if (!(error instanceof HubError)) throw error;
     throw new HubError(error.code, `${error.message} (There is no folder ${model} either.)`, { cause: error });
   }
 }
 
-/** Says on stderr what is fetched, how much that is, and how far it has come. */
-export async function reporting(): Promise<PullOptions> {
+/** How to pull a checkpoint: what of it is needed. Says on stderr what is fetched, how much that is, and how far it has come. */
+export async function pullOptions(): Promise<PullOptions> {
   const { readHubSettings } = await import("@florence/hub");
+  const { neededFiles } = await import("@florence/model/checkpoint");
   let progress: Progress | undefined;
   return {
     settings: readHubSettings(),
+    choose: neededFiles,
     onPlan: (plan: PullPlan) => {
       const size = `${(plan.bytes / 1e6).toFixed(1)} MB in ${plan.files} files`;
       const missing = plan.missingBytes > 0 ? `${(plan.missingBytes / 1e6).toFixed(1)} MB to fetch` : "all here";

@@ -6,7 +6,6 @@ import type { HubSettings } from "./config.ts";
 import { type HubAnswer, HubConnection } from "./connection.ts";
 import { download, megabytes, type RemoteFile } from "./download.ts";
 import { fromFileError, HubError, Transient } from "./error.ts";
-import { neededFiles } from "./files.ts";
 import type { ModelName } from "./name.ts";
 import { partBytes } from "./parts.ts";
 import { refuse } from "./refusal.ts";
@@ -33,6 +32,8 @@ export interface PullPlan {
 
 export interface PullOptions {
   readonly settings: HubSettings;
+  /** Of a repository's files those that are needed; none where it is no checkpoint. */
+  readonly choose: (names: readonly string[]) => readonly string[];
   /** Told what will be done, before the first byte is downloaded. */
   readonly onPlan?: (plan: PullPlan) => void;
   /** Told how many of the missing bytes have come. */
@@ -54,7 +55,7 @@ export async function findModel(name: ModelName, options: PullOptions): Promise<
 
 /** The newest state of a checkpoint, downloaded from the hub as far as it is not in the cache. Throws a HubError. */
 export async function pullModel(name: ModelName, options: PullOptions): Promise<HubModel> {
-  const { settings } = options;
+  const { settings, choose } = options;
   if (settings.offline) {
     const cached = cachedModel(name, settings);
     if (cached) return cached;
@@ -66,7 +67,7 @@ export async function pullModel(name: ModelName, options: PullOptions): Promise<
   const cache = new RepositoryCache(settings.cache, name.repository);
   using hub = new HubConnection(settings);
   try {
-    const { commit, names } = await listFiles(hub, name, settings);
+    const { commit, names } = await listFiles(hub, name, settings, choose);
     const files = await Promise.all(names.map((file) => locate(hub, cache, name, commit, file, settings)));
     await fetchMissing(hub, cache, name, commit, files, options);
     return { folder: cache.snapshot(commit), name: name.repository, commit };
@@ -89,7 +90,7 @@ function cachedModel(name: ModelName, { cache }: HubSettings): HubModel | undefi
 }
 
 /** The commit that the revision is at this moment, and which of its files are needed. */
-async function listFiles(hub: HubConnection, name: ModelName, settings: HubSettings) {
+async function listFiles(hub: HubConnection, name: ModelName, settings: HubSettings, choose: PullOptions["choose"]) {
   const path = `/api/models/${name.repository}/revision/${encodeURIComponent(name.revision)}`;
   const { sha, siblings } = await retried(async () => {
     const answer = await hub.json(path);
@@ -101,7 +102,7 @@ async function listFiles(hub: HubConnection, name: ModelName, settings: HubSetti
       "hub_answer_invalid",
       `${settings.endpoint} does not answer as a hub does: is HF_ENDPOINT right?`,
     );
-  const names = neededFiles(siblings.map(({ rfilename }) => String(rfilename)));
+  const names = choose(siblings.map(({ rfilename }) => String(rfilename)));
   if (names.length === 0)
     throw new HubError(
       "checkpoint_file_missing",

@@ -1,4 +1,5 @@
-import { existsSync, readFileSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { commits, filesUnder, florence, hubAndHome, partsIn, root, until, weights, weightsHash } from "./support.ts";
@@ -41,6 +42,28 @@ describe("florence pull", () => {
     expect(hub.server.sentBytes).toBe(weights.length);
     expect(readFileSync(join(stdout.trim(), "model.safetensors")).equals(weights)).toBe(true);
     expect(partsIn(hub.blobs)).toEqual([]);
+  });
+
+  test("fetches a fine-tune's adapter and tasks with its weights, and nothing that is not read", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "florence-hub-tuned-"));
+    try {
+      cpSync(join(root, "test/fixtures/even-windows/native"), folder, { recursive: true });
+      cpSync(join(root, "test/fixtures/variants/adapters/plain"), folder, { recursive: true });
+      writeFileSync(join(folder, "tasks.json"), '{"tasks":[{"name":"generate_tags"}]}');
+      for (const file of ["special_tokens_map.json", "training_args.bin"]) writeFileSync(join(folder, file), "{}");
+      await using hub = await hubAndHome({ folder });
+      const { code, stdout } = await florence(["pull", "me/drawn"], hub.env).ended;
+      expect(code).toBe(0);
+      const fetched = filesUnder(stdout.trim());
+      expect(fetched).toEqual(
+        expect.arrayContaining(["adapter_config.json", "adapter_model.safetensors", "tasks.json"]),
+      );
+      expect(fetched.filter((file) => /^(special|training)/.test(file))).toEqual([]);
+      const info = await florence(["info", stdout.trim(), "--json"], hub.env).ended;
+      expect(JSON.parse(info.stdout)).toMatchObject({ name: "me/drawn+adapter", tasks: ["generate_tags"] });
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 
   test("waits for another that is fetching the same file, and fetches it once for both", async () => {

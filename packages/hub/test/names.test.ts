@@ -1,5 +1,4 @@
 import { describe, expect, test } from "vitest";
-import { neededFiles } from "../src/files.ts";
 import { parseModelName, requireModelName } from "../src/name.ts";
 
 describe("a name on a hub", () => {
@@ -30,34 +29,5 @@ describe("a name on a hub", () => {
   ])("is not read from %j, which might lead out of the cache", (text) => {
     expect(parseModelName(text)).toBeUndefined();
     expect(() => requireModelName(text)).toThrow(expect.objectContaining({ code: "hub_name_invalid" }));
-  });
-});
-
-describe("of a repository's files", () => {
-  const small = ["config.json", "tokenizer.json"];
-
-  test("one whole file of weights is taken, and nothing that says the same", () => {
-    const others = ["README.md", "pytorch_model.bin", "model-00001-of-00002.safetensors", "onnx/model.onnx", "x.py"];
-    expect(neededFiles([...others, "model.safetensors.index.json", "model.safetensors", ...small])).toEqual([
-      ...small,
-      "model.safetensors",
-    ]);
-  });
-
-  test("shards are taken with their index", () => {
-    const shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
-    const all = [...shards, "model.safetensors.index.json"];
-    expect(neededFiles(["pytorch_model.bin", ...all, ...small])).toEqual([...small, ...all]);
-  });
-
-  test("pickles are taken only where there is nothing else", () => {
-    expect(neededFiles(["pytorch_model.bin", ...small])).toEqual([...small, "pytorch_model.bin"]);
-    const shards = ["pytorch_model-00001-of-00002.bin", "pytorch_model.bin.index.json"];
-    expect(neededFiles([...shards, ...small])).toEqual([...small, ...shards]);
-  });
-
-  test("none is taken where weights or config are missing", () => {
-    expect(neededFiles(small)).toEqual([]);
-    expect(neededFiles(["model.safetensors"])).toEqual([]);
   });
 });

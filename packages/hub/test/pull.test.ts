@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { readHubSettings } from "../src/config.ts";
 import { findModel, requireModelName } from "../src/index.ts";
 import { gitSha1 } from "./hub-server.ts";
-import { commits, drawn, failure, filesUnder, hubAndHome, partsIn, weights, weightsHash } from "./support.ts";
+import { choose, commits, drawn, failure, filesUnder, hubAndHome, partsIn, weights, weightsHash } from "./support.ts";
 
 const checkpointFiles = readdirSync(drawn).filter((name) => name !== "README.md");
 
@@ -80,7 +80,7 @@ describe("a checkpoint's name", () => {
     hub.server.repositories.set("me/drawn", { folder: drawn, commit: commits.second });
     hub.server.asked.length = 0;
     const find = (env = {}) =>
-      findModel(requireModelName("me/drawn"), { settings: readHubSettings({ ...hub.env, ...env }) });
+      findModel(requireModelName("me/drawn"), { choose, settings: readHubSettings({ ...hub.env, ...env }) });
     expect((await find()).folder).toBe(folder);
     expect((await find({ HF_HUB_OFFLINE: "1" })).folder).toBe(folder);
     expect(hub.server.asked).toEqual([]);
@@ -98,6 +98,7 @@ describe("a checkpoint's name", () => {
     writeFileSync(join(hub.folder, "refs/main"), commits.first);
     const find = (endpoint: string) =>
       findModel(requireModelName("me/drawn"), {
+        choose,
         settings: readHubSettings({ ...hub.env, HF_ENDPOINT: endpoint }),
       });
     expect((await find("http://127.0.0.1:1")).folder).toBe(snapshot);

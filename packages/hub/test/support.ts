@@ -16,6 +16,10 @@ export const commits = { first: "1".repeat(40), second: "2".repeat(40) };
 export const weights = readFileSync(join(drawn, "model.safetensors"));
 export const weightsHash: string = sha256(weights);
 
+/** Of a repository's files those that a checkpoint is made of, told as simply as these repositories allow. */
+export const choose = (names: readonly string[]): string[] =>
+  names.includes("config.json") ? names.filter((name) => name !== "README.md") : [];
+
 /** A hub with one repository, me/drawn, and an empty home for a cache. */
 export async function hubAndHome(repository: Partial<Repository> = {}) {
   const server = await HubServer.start();
@@ -32,7 +36,7 @@ export async function hubAndHome(repository: Partial<Repository> = {}) {
     async pull(name = "me/drawn", more: Record<string, string> = {}): Promise<HubModel & { plan: PullPlan }> {
       const plans: PullPlan[] = [];
       const settings = readHubSettings({ ...env, ...more });
-      const model = await pullModel(requireModelName(name), { settings, onPlan: (plan) => plans.push(plan) });
+      const model = await pullModel(requireModelName(name), { settings, choose, onPlan: (plan) => plans.push(plan) });
       return { ...model, plan: plans[0] as PullPlan };
     },
     async [Symbol.asyncDispose]() {

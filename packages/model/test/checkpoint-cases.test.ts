@@ -1,10 +1,8 @@
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { checkCheckpoint, encodePrompt, findTask, ModelError, openCheckpoint, prepareModel } from "../src/index.ts";
 import { generate } from "../src/inference/index.ts";
 import { checkpointCases } from "./checkpoint-cases.ts";
-import { checkpointsDoc, checkpointsDocFile } from "./checkpoints-doc.ts";
 import { fixtures, goldenOptions, loadFolder, readGoldens, temporaryFolder } from "./model-fixture.ts";
 
 const golden = readGoldens("odd-windows").slice(0, 2);
@@ -43,8 +41,4 @@ describe.each(checkpointCases)("$folder: $happens", ({ make, options, refused, n
     const finished = await generate(model, features, requests, model.tokenizer.size);
     expect(finished.map(({ ids }) => ids)).toEqual(golden.flatMap((c) => c.runs.map((run) => run.ids)));
   });
-});
-
-test("docs/checkpoints.md has the table of these folders", () => {
-  expect(readFileSync(checkpointsDocFile, "utf8")).toBe(checkpointsDoc());
 });

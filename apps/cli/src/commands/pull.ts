@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { reporting } from "../hub.ts";
+import { pullOptions } from "../hub.ts";
 
 export function configurePull(command: Command): void {
   command
@@ -7,7 +7,7 @@ export function configurePull(command: Command): void {
     .addHelpText("after", help)
     .action(async (text: string) => {
       const { pullModel, requireModelName } = await import("@florence/hub");
-      const { folder } = await pullModel(requireModelName(text), await reporting());
+      const { folder } = await pullModel(requireModelName(text), await pullOptions());
       process.stdout.write(`${folder}\n`);
       process.stderr.write(`Serve it: florence serve --model ${text}\n`);
     });

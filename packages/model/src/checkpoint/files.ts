@@ -21,7 +21,7 @@ export const imageProcessorFiles = ["preprocessor_config.json", "processor_confi
 export const modelFiles = ["config.json", "generation_config.json", "tasks.json"] as const;
 
 /**
- * Every file beside the weights that a checkpoint is made of: what is read, what a build is made anew for when it changes. A file that
+ * Every file beside the weights that a checkpoint is made of: what is fetched from a hub, what is read, what a build is made anew for when it changes. A file that
  * is not named here is never opened.
  */
 export const settingsFiles: readonly string[] = [...modelFiles, ...imageProcessorFiles, ...tokenizerFiles];

@@ -16,7 +16,7 @@ export interface Weights {
 }
 
 /** The names under which a model's weights are saved, best first: safetensors needs no pickle. */
-const modelNames = ["model.safetensors", "pytorch_model.bin"] as const;
+export const modelNames = ["model.safetensors", "pytorch_model.bin"] as const;
 export const adapterNames = ["adapter_model.safetensors", "adapter_model.bin"] as const;
 
 /** Whether a folder holds a model's weights, whole or in shards. */
