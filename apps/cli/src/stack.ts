@@ -3,7 +3,7 @@ import type { Stores } from "@florence/embeddings/nats";
 import { noCluster } from "@florence/grpc/settings";
 import type { BuiltModel } from "@florence/model";
 import { createLogger } from "@florence/node";
-import { createEvents, type Logger, Secret } from "@florence/service";
+import { type Logger, Secret } from "@florence/service";
 import { logFields, startTelemetry, type Telemetry } from "@florence/telemetry";
 import type { Settings } from "./config.ts";
 
@@ -106,13 +106,12 @@ async function openStoresOf(
   { manifest }: BuiltModel,
   { log, telemetry }: Told,
 ): Promise<Stores> {
-  const [{ embeddingEvents, logEmbeddings, Seal }, { openStores }, { encodingOf }] = await Promise.all([
-    import("@florence/embeddings"),
+  const [{ openServiceStores }, { encodingOf }] = await Promise.all([
     import("@florence/embeddings/nats"),
     import("@florence/model"),
   ]);
   const bounds = { ...settings[role], embeddingBytes: encodingOf(manifest).bytes };
-  const events = createEvents(embeddingEvents, [logEmbeddings(log), ...telemetry.listeners.embeddings]);
-  const user = { role, seal: new Seal(settings.cluster.secret), events, tracing: telemetry.tracing };
-  return openStores(settings.nats, bounds, user);
+  const { tracing, listeners } = telemetry;
+  const user = { role, secret: settings.cluster.secret, log, listeners: listeners.embeddings, tracing };
+  return openServiceStores(settings.nats, bounds, user);
 }

@@ -1,11 +1,9 @@
 #!/usr/bin/env node
 // A decoder as a process of its own: settings, model, stores, server. SIGTERM drains it.
 
-import { embeddingEvents, logEmbeddings, Seal } from "@florence/embeddings";
-import { openStores } from "@florence/embeddings/nats";
+import { openServiceStores } from "@florence/embeddings/nats";
 import { encodingOf, loadModel } from "@florence/model";
 import { createLogger, endGraceMs, environment, Progress, readEnvironments, run, runProgram } from "@florence/node";
-import { createEvents } from "@florence/service";
 import { logFields, startTelemetry, telemetryConfig } from "@florence/telemetry";
 import { decoderSpecs } from "./config.ts";
 import { startDecoder } from "./decoder.ts";
@@ -24,9 +22,8 @@ await runProgram("florence decoder", async () => {
       warn: (message) => log.warn(message),
     });
     const bounds = { ...config, embeddingBytes: encodingOf(model.manifest).bytes };
-    const events = createEvents(embeddingEvents, [logEmbeddings(log), ...listeners.embeddings]);
-    const user = { role: "decoder", seal: new Seal(cluster.secret), events, tracing } as const;
-    const stores = resources.use(await openStores(nats, bounds, user));
+    const user = { role: "decoder", secret: cluster.secret, log, listeners: listeners.embeddings, tracing } as const;
+    const stores = resources.use(await openServiceStores(nats, bounds, user));
     const told = { log, tracing, listeners: listeners.decoder };
     const { address } = resources.use(await startDecoder(config, { model, cluster, ...told, ...stores }));
     process.stdout.write(`florence decoder listens on ${address}\n`);

@@ -1,11 +1,9 @@
 #!/usr/bin/env node
 // An encoder as a process of its own: settings, model, stores, server. SIGTERM drains it.
 
-import { embeddingEvents, logEmbeddings, Seal } from "@florence/embeddings";
-import { openStores } from "@florence/embeddings/nats";
+import { openServiceStores } from "@florence/embeddings/nats";
 import { encodingOf, loadModel } from "@florence/model";
 import { createLogger, endGraceMs, environment, Progress, readEnvironments, run, runProgram } from "@florence/node";
-import { createEvents } from "@florence/service";
 import { logFields, startTelemetry, telemetryConfig } from "@florence/telemetry";
 import { encoderSpecs } from "./config.ts";
 import { startEncoder } from "./encoder.ts";
@@ -24,9 +22,8 @@ await runProgram("florence encoder", async () => {
       warn: (message) => log.warn(message),
     });
     const bounds = { ...config, embeddingBytes: encodingOf(model.manifest).bytes };
-    const events = createEvents(embeddingEvents, [logEmbeddings(log), ...listeners.embeddings]);
-    const user = { role: "encoder", seal: new Seal(cluster.secret), events, tracing } as const;
-    const stores = resources.use(await openStores(nats, bounds, user));
+    const user = { role: "encoder", secret: cluster.secret, log, listeners: listeners.embeddings, tracing } as const;
+    const stores = resources.use(await openServiceStores(nats, bounds, user));
     const told = { log, tracing, listeners: listeners.encoder };
     const { address } = resources.use(await startEncoder(config, { model, cluster, ...told, ...stores }));
     process.stdout.write(`florence encoder listens on ${address}\n`);

@@ -8,7 +8,7 @@ export {
   type Waited,
   type WaitOptions,
 } from "./leases.ts";
-export { openStores, type StoreBounds, type Stores, type StoreUser } from "./open-stores.ts";
+export { openServiceStores, openStores, type StoreBounds, type Stores, type StoreUser } from "./open-stores.ts";
 export { RemoteAliases, type RemoteAliasesOptions } from "./remote-aliases.ts";
 export { NatsStore, type NatsStoreOptions } from "./store.ts";
 export type { BucketSettings } from "./stream.ts";

@@ -1,8 +1,9 @@
-import type { Tracing } from "@florence/service";
+import { createEvents, type Listener, type Logger, type Secret, type Tracing } from "@florence/service";
 import { EmbeddingCodec, headerBytes } from "../codec.ts";
-import { type EmbeddingEvents, unheard } from "../events.ts";
+import { type EmbeddingEvents, embeddingEvents, unheard } from "../events.ts";
+import { logEmbeddings } from "../log.ts";
 import { MemoryStore } from "../memory-store.ts";
-import type { Seal } from "../seal.ts";
+import { Seal } from "../seal.ts";
 import type { EmbeddingStore } from "../store.ts";
 import { connectNats } from "./connection.ts";
 import { Leases } from "./leases.ts";
@@ -34,6 +35,25 @@ export interface StoreBounds {
   readonly storeTtlMs: number;
   /** Bytes of one embedding of the checkpoint that is served, in memory. */
   readonly embeddingBytes: number;
+}
+
+/** What a process brings to the stores of its encoder or decoder. */
+export interface ServiceOfStores extends Pick<StoreUser, "role" | "tracing"> {
+  /** The cluster's: proves what is stored. */
+  readonly secret: Secret | undefined;
+  readonly log: Logger;
+  /** Hear, beside the log, what happens in the stores. */
+  readonly listeners: readonly Listener<typeof embeddingEvents>[];
+}
+
+/** As openStores, for a process: values are proved by the cluster's secret, and what happens is logged. */
+export function openServiceStores(
+  config: NatsConfig,
+  bounds: StoreBounds,
+  { secret, log, listeners, ...user }: ServiceOfStores,
+): Promise<Stores> {
+  const events = createEvents(embeddingEvents, [logEmbeddings(log), ...listeners]);
+  return openStores(config, bounds, { ...user, seal: new Seal(secret), events });
 }
 
 /**
