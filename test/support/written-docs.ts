@@ -7,8 +7,9 @@ import { decoderSpecs } from "@florence/decoder/config";
 import { encoderSpecs } from "@florence/encoder/config";
 import { gatewaySpecs } from "@florence/gateway/config";
 import { checkpointCases } from "@florence/model/testing";
-import { type ConfigSpec, settingsTable } from "@florence/service";
+import type { ConfigSpec } from "@florence/service";
 import { type ErrorCode, type FaultCode, faultTable, isFaultCode, status } from "@florence/service/fault";
+import { settingsTable, table } from "./markdown.ts";
 import { alertsYaml, runbookDoc } from "./observability/alerts.ts";
 import { dashboards, grafanaJson } from "./observability/dashboards.ts";
 import { metricsDoc } from "./observability/metrics-doc.ts";
@@ -26,8 +27,8 @@ export const writtenDocs: readonly WrittenDoc[] = [
   readme("services/gateway/README.md", gatewaySpecs),
   readme("services/encoder/README.md", encoderSpecs),
   readme("services/decoder/README.md", decoderSpecs),
-  doc("docs/metrics.md", () => metricsDoc(table)),
-  doc("docs/runbook.md", () => runbookDoc(table)),
+  doc("docs/metrics.md", metricsDoc),
+  doc("docs/runbook.md", runbookDoc),
   doc("deploy/observability/alerts.yaml", alertsYaml),
   ...dashboards.map((board) => doc(`deploy/observability/dashboards/${board.name}.json`, () => grafanaJson(board))),
 ];
@@ -83,18 +84,6 @@ function requestRow(code: FaultCode): string[] {
   const { http, grpc, title, help } = faultTable[code];
   const [name] = Object.entries(status).find(([, number]) => number === grpc) as [string, number];
   return [`\`${code}\``, String(http), name, title, help];
-}
-
-/** A Markdown table, padded as the formatter does it. */
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = head.map((_, i) => Math.max(...[head, ...rows].map((cells) => (cells[i] as string).length)));
-  const line = (cells: readonly string[], fill = " ") =>
-    `| ${cells.map((cell, i) => cell.padEnd(widths[i] as number, fill)).join(" | ")} |`;
-  const rule = line(
-    head.map(() => "---"),
-    "-",
-  );
-  return [line(head), rule, ...rows.map((cells) => line(cells))].join("\n");
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

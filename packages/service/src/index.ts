@@ -38,7 +38,6 @@ export {
   readConfig,
   Secret,
   secret,
-  settingsTable,
   text,
 } from "./settings.ts";
 export { toFault } from "./to-fault.ts";

@@ -184,18 +184,6 @@ export function describeConfig(spec: ConfigSpec): ConfigRow[] {
   }));
 }
 
-/** The specs as the Markdown table of a README: variable, default and meaning, columns aligned. */
-export function settingsTable(...specs: readonly ConfigSpec[]): string {
-  const rows = specs
-    .flatMap(describeConfig)
-    .map(({ variable, default: value, help }) => [`\`${variable}\``, value, help]);
-  const cells = [["variable", "default", "meaning"], ...rows];
-  const widths = [0, 1, 2].map((column) => Math.max(...cells.map((row) => (row[column] as string).length)));
-  const line = (row: readonly string[]) => `| ${row.map((cell, i) => cell.padEnd(widths[i] as number)).join(" | ")} |`;
-  const [head = [], ...body] = cells;
-  return [line(head), line(widths.map((width) => "-".repeat(width))), ...body.map(line)].join("\n");
-}
-
 function field<T, D>(kind: string, options: FieldOptions<D>, parse: (text: string) => T): Field<T | D> {
   const fallback = "default" in options ? { value: options.default as D } : undefined;
   return { kind, help: options.help, variable: options.variable, fallback, parse };

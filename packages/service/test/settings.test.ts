@@ -1,17 +1,6 @@
 import { inspect } from "node:util";
 import { expect, expectTypeOf, test } from "vitest";
-import {
-  ConfigError,
-  describeConfig,
-  flag,
-  integer,
-  oneOf,
-  readConfig,
-  Secret,
-  secret,
-  settingsTable,
-  text,
-} from "../src/index.ts";
+import { ConfigError, describeConfig, flag, integer, oneOf, readConfig, Secret, secret, text } from "../src/index.ts";
 
 const spec = {
   port: integer({ variable: "PORT", default: 8080, min: 0, max: 65535, help: "Where to listen." }),
@@ -111,14 +100,4 @@ test("a spec describes itself as rows", () => {
   });
   expect(rows.find(({ variable }) => variable === "FLORENCE_MODEL")?.default).toBe("required");
   expect(rows.find(({ variable }) => variable === "FLORENCE_API_KEY")?.default).toBe("unset");
-});
-
-test("specs make one Markdown table with aligned columns", () => {
-  const other = { host: text({ default: "::", help: "Where." }) };
-  expect(settingsTable({ port: spec.port }, other).split("\n")).toEqual([
-    "| variable        | default | meaning          |",
-    "| --------------- | ------- | ---------------- |",
-    "| `PORT`          | 8080    | Where to listen. |",
-    "| `FLORENCE_HOST` | ::      | Where.           |",
-  ]);
 });

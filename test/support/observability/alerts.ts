@@ -1,4 +1,5 @@
 import { stringify } from "yaml";
+import { table } from "../markdown.ts";
 
 /** An alert, why it matters, and what to do. */
 export interface Alert {
@@ -231,8 +232,8 @@ export function alertTestsYaml(rulesFile: string): string {
   });
 }
 
-/** The text of docs/runbook.md; `table` makes a table of Markdown. */
-export function runbookDoc(table: (head: readonly string[], rows: readonly (readonly string[])[]) => string): string {
+/** The text of docs/runbook.md. */
+export function runbookDoc(): string {
   const sections = alerts.map(
     ({ name, severity, summary, expr, for: duration, runbook }) =>
       `## ${name}\n\n${plain(summary)} It fires when this holds for ${duration} (${severity}):\n\n    ${expr}\n\n${runbook}`,

@@ -1,11 +1,9 @@
-import { settingsTable } from "@florence/service";
 import { telemetryConfig } from "@florence/telemetry";
 import { attributes, type MetricSpec, metrics, processMetrics, spanEvents, spans } from "@florence/telemetry/registry";
+import { settingsTable, table } from "../markdown.ts";
 
-type Table = (head: readonly string[], rows: readonly (readonly string[])[]) => string;
-
-/** The text of docs/metrics.md; `table` makes a table of Markdown. */
-export function metricsDoc(table: Table): string {
+/** The text of docs/metrics.md. */
+export function metricsDoc(): string {
   const all: readonly MetricSpec[] = [...Object.values(metrics), ...Object.values(processMetrics)];
   const named = (list: Readonly<Record<string, { readonly name: string; readonly help: string }>>) =>
     Object.values(list).map(({ name, help }) => [`\`${name}\``, help]);
