@@ -2,9 +2,18 @@ import { describe, expect, test } from "vitest";
 import { BeamSearch } from "../src/generation/beam.ts";
 import { GreedySearch } from "../src/generation/greedy.ts";
 import type { GenerationOptions } from "../src/generation/options.ts";
-import { bannedByNgram, bannedTokens, type GenerationRules, noRules } from "../src/generation/rules.ts";
+import { bannedByNgram, bannedTokens, type GenerationRules } from "../src/generation/rules.ts";
 import type { Finished, RowOutput, SearchSettings } from "../src/generation/search.ts";
 import { random } from "./random.ts";
+
+const noRules: GenerationRules = {
+  minLength: 0,
+  repetitionPenalty: 1,
+  suppressTokens: [],
+  beginSuppressTokens: [],
+  begin: 1,
+  badWords: [],
+};
 
 const vocabulary = 12;
 const start = 2;

@@ -12,15 +12,6 @@ export interface GenerationRules {
   readonly badWords: readonly (readonly number[])[];
 }
 
-export const noRules: GenerationRules = {
-  minLength: 0,
-  repetitionPenalty: 1,
-  suppressTokens: [],
-  beginSuppressTokens: [],
-  begin: 1,
-  badWords: [],
-};
-
 export function rulesOf(config: GenerationConfig): GenerationRules {
   const { minLength, repetitionPenalty, suppressTokens, beginSuppressTokens, badWords, forcedBos } = config;
   return {
